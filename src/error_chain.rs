@@ -1,15 +1,16 @@
-//! An error with everything that led to it, for people.
+//! Formatting of an error with all its sources.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::escape::Escaped;
 
-/// Prints an error and its [sources](Error::source), the outermost first, with a colon between two and unprintable
-/// characters [escaped](crate::escape).
+/// Formats an error and its [sources](Error::source), outermost first, separated by colons.
+/// Unprintable characters are [escaped](crate::escape).
 ///
-/// The errors of this crate never repeat their source in their own text: one that has no part of its own, or whose
-/// text is complete by itself, has the source of what it wraps. So the whole chain is what there is to know, once.
+/// The errors of this crate never repeat their source in their own text. An error that only wraps
+/// another one, or whose text already contains it, returns the source of the wrapped error. The
+/// chain therefore says everything exactly once.
 ///
 /// ```
 /// use twistor::error_chain;

@@ -1,24 +1,26 @@
-//! Text from outside, made safe for terminals, logs and single lines.
+//! Escaping of untrusted text for terminals, logs and single lines.
 //!
-//! Names, banners, addresses and error texts come from peers, files and users. Printed as they are, they can move
-//! the cursor, set the title of a window, forge a second line in a log, or reverse the order of what follows.
-//! [`Escaped`] and [`EscapedBytes`] print such text with every [unprintable](is_unprintable) character replaced:
+//! Names, banners, addresses and error texts come from peers, files and users. Unescaped, they can
+//! move the cursor, set the window's title, forge a second log line, or reverse the order of the
+//! text after them. [`Escaped`] and [`EscapedBytes`] print such text with every
+//! [unprintable](is_unprintable) character replaced:
 //!
 //! | in the text | printed |
 //! |---|---|
 //! | newline, carriage return, tab | `\n`, `\r`, `\t` |
 //! | any other unprintable character | `\u{1b}`, `\u{202e}` |
 //! | a byte that is not UTF-8 | `\xff` |
-//! | everything else, a backslash and quotes too | as it is |
+//! | all other characters, including backslash and quotes | unchanged |
 //!
-//! A backslash is not doubled. Therefore the result is for people: it cannot be turned back, because the two
-//! characters `\` and `n` print like a newline does. In return, names of Windows and regular expressions stay
-//! readable, and text that has been escaped already is not changed by a second pass.
+//! A backslash is not doubled, so the escaping cannot be reversed: the two characters `\` and `n`
+//! print like a newline does. In return, Windows paths and regular expressions stay readable, and a
+//! second pass does not change escaped text.
 //!
-//! twistor escapes what it prints: the `Display` of its addresses and errors, and every message and value that it
-//! hands to the [`log`] facade. A logger gets one line for each record, with nothing left to escape. The fields of
-//! errors and the accessors of addresses return the text as it came. What a panic says is printed by Rust's panic hook
-//! before twistor sees it. Text that a program prints or logs by itself is its own to escape:
+//! twistor escapes all text that it prints: the `Display` of its addresses and errors, and every
+//! message and value that it passes to the [`log`] facade. A logger receives one line per record,
+//! fully escaped. The fields of errors and the accessors of addresses return the raw text. Rust's
+//! panic hook prints a panic's message before twistor sees it. A program has to escape the text
+//! that it prints or logs itself:
 //!
 //! ```
 //! use twistor::escape::{Escaped, EscapedBytes};
@@ -29,25 +31,27 @@
 //! ```
 use std::fmt::{self, Write};
 
-/// Whether a character is invisible, moves the cursor, or changes how the text around it is shown.
+/// Returns whether a character is invisible, moves the cursor, or changes how the text around it is
+/// shown.
 ///
 /// These are:
 ///
 /// - control characters: C0 with newline and tab, DEL, C1;
 /// - line and paragraph separators: U+2028, U+2029;
 /// - direction marks and overrides: U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069;
-/// - characters without a width: soft hyphen, zero-width space, joiners, byte order mark, variation selectors, tags,
-///   and the rest of Unicode's *Default_Ignorable_Code_Point*;
+/// - zero-width characters: soft hyphen, zero-width space, joiners, byte order mark, variation
+///   selectors, tags, and the rest of Unicode's *Default_Ignorable_Code_Point*;
 /// - annotation marks (U+FFF9 to U+FFFB) and the joiners of hieroglyphs (U+13430 to U+1343F).
 ///
-/// Joiners and variation selectors are part of some emoji and of some words in Persian and in Indic scripts, which
-/// therefore print with an escape in them. Combining accents are printable.
+/// Joiners and variation selectors are part of some emoji and of some words in Persian and in Indic
+/// scripts. Those print with an escape in them. Combining accents are printable.
 ///
 /// ```
 /// use twistor::escape::is_unprintable;
 ///
 /// assert!(is_unprintable('\u{1b}') && is_unprintable('\u{9b}') && is_unprintable('\u{202e}'));
-/// assert!(!is_unprintable(' ') && !is_unprintable('é') && !is_unprintable('語') && !is_unprintable('\u{301}'));
+/// assert!(!is_unprintable(' ') && !is_unprintable('é'));
+/// assert!(!is_unprintable('語') && !is_unprintable('\u{301}'));
 /// ```
 pub fn is_unprintable(character: char) -> bool {
     match character {
@@ -81,8 +85,8 @@ pub fn is_unprintable(character: char) -> bool {
 
 /// Prints a value with its unprintable characters escaped.
 ///
-/// Nothing is allocated, except where the format asks for a width or a precision: those hold for the escaped text. A
-/// precision cuts no escape in two.
+/// It allocates only if the format has a width or a precision. Both apply to the escaped text. A
+/// precision never cuts an escape in two.
 ///
 /// ```
 /// use twistor::escape::Escaped;
@@ -93,7 +97,7 @@ pub fn is_unprintable(character: char) -> bool {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Escaped<T>(
-    /// What is printed.
+    /// The value.
     pub T,
 );
 
@@ -116,7 +120,7 @@ impl<T: fmt::Display> fmt::Display for Escaped<T> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EscapedBytes<'a>(
-    /// What is printed.
+    /// The bytes.
     pub &'a [u8],
 );
 
@@ -134,19 +138,22 @@ impl fmt::Display for EscapedBytes<'_> {
     }
 }
 
-/// Prints JSON with its unprintable characters as `\u` escapes of four digits: the text is equivalent JSON.
+/// Prints JSON with its unprintable characters as `\u` escapes of four digits. The result is
+/// equivalent JSON.
 ///
-/// JSON itself escapes only newlines and the other characters below U+0020. The value has to be JSON on one line, such as a
-/// `serde_json::Value`: there, unprintable characters occur inside strings alone.
+/// JSON itself escapes only newlines and the other characters below U+0020. The value has to be
+/// JSON on one line, such as a `serde_json::Value`: there, unprintable characters occur only inside
+/// strings.
 ///
 /// ```
 /// use twistor::escape::EscapedJson;
 ///
-/// assert_eq!(EscapedJson("{\"\u{202e}\":\"\u{e0041}\"}").to_string(), r#"{"\u202e":"\udb40\udc41"}"#);
+/// let json = "{\"\u{202e}\":\"\u{e0041}\"}";
+/// assert_eq!(EscapedJson(json).to_string(), r#"{"\u202e":"\udb40\udc41"}"#);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EscapedJson<T>(
-    /// What is printed.
+    /// The JSON value.
     pub T,
 );
 
@@ -156,7 +163,8 @@ impl<T: fmt::Display> fmt::Display for EscapedJson<T> {
     }
 }
 
-/// Width and precision are those of the escaped text, so that it is needed whole before it is aligned.
+/// Writes escaped text. With a width or a precision, which apply to the whole escaped text, it is
+/// collected first.
 fn padded(f: &mut fmt::Formatter<'_>, text: impl Fn(&mut dyn Write) -> fmt::Result) -> fmt::Result {
     if f.width().is_none() && f.precision().is_none() {
         return text(f);
@@ -175,8 +183,9 @@ fn padded(f: &mut fmt::Formatter<'_>, text: impl Fn(&mut dyn Write) -> fmt::Resu
     f.pad(&whole)
 }
 
-/// The parts of escaped text or JSON that mean nothing when they are cut in two: escapes, and single characters. A
-/// backslash of the text itself may seem to begin an escape: then a few more characters stay together.
+/// Splits escaped text or JSON into units that must not be cut: escapes, and single characters. A
+/// backslash of the text itself may look like the start of an escape. Then a few more characters
+/// stay together.
 pub(crate) fn units(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -188,8 +197,8 @@ pub(crate) fn units(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The bytes of the escape that a text begins with, all of ASCII: `\n`, `\xff`, `\u{1b}`, and of JSON `\u001b` or a pair of
-/// surrogates.
+/// Returns the length in bytes of the ASCII escape at the start of a text: `\n`, `\xff`, `\u{1b}`,
+/// and in JSON `\u001b` or a surrogate pair.
 fn escape_length(text: &[u8]) -> Option<usize> {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     match text {
@@ -211,13 +220,13 @@ fn escape_length(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Escapes what is written through it.
+/// A writer that escapes.
 struct Escaping<'a> {
     out: &'a mut dyn Write,
     form: Form,
 }
 
-/// How one unprintable character is written.
+/// Writes the escape of one unprintable character.
 type Form = fn(&mut dyn Write, char) -> fmt::Result;
 
 impl Write for Escaping<'_> {
@@ -258,8 +267,8 @@ fn json_form(out: &mut dyn Write, character: char) -> fmt::Result {
 mod tests {
     use super::*;
 
-    /// Each kind of text that must not reach a terminal, and how it is printed.
-    const NASTY: [(&str, &str); 12] = [
+    /// Text that must not reach a terminal, one of each kind, and its escaped form.
+    const UNPRINTABLE: [(&str, &str); 12] = [
         ("\u{1b}]0;owned\u{7}", r"\u{1b}]0;owned\u{7}"),
         ("one\nforged: two", r"one\nforged: two"),
         ("over\rwritten\ttab\u{8}", r"over\rwritten\ttab\u{8}"),
@@ -276,7 +285,7 @@ mod tests {
 
     #[test]
     fn unprintable_characters_are_escaped_and_others_stay() {
-        for (text, shown) in NASTY {
+        for (text, shown) in UNPRINTABLE {
             assert_eq!(Escaped(text).to_string(), shown);
             assert_eq!(EscapedBytes(text.as_bytes()).to_string(), shown);
             assert_eq!(Escaped(shown).to_string(), shown, "a second pass");
@@ -287,7 +296,7 @@ mod tests {
     fn no_character_of_unicode_is_printed_raw_if_unprintable() {
         let unprintable =
             |ranges: &[(u32, u32)], at: u32| ranges.iter().any(|&(from, to)| (from..=to).contains(&at));
-        // Control characters; marks and overrides of direction; separators; characters without a width.
+        // Control characters, direction marks and overrides, separators, zero-width characters.
         let ranges = [
             (0x00, 0x1f),
             (0x7f, 0x9f),
@@ -336,8 +345,8 @@ mod tests {
     #[test]
     fn escaped_text_is_cut_between_its_units() {
         let split = |text: &'static str| units(text).collect::<Vec<_>>();
-        for (text, count) in NASTY.map(|(text, shown)| (shown, text.chars().count())) {
-            // Backslashes of the text itself keep a letter more together.
+        for (text, count) in UNPRINTABLE.map(|(text, shown)| (shown, text.chars().count())) {
+            // A backslash of the text itself keeps the next letter with it.
             let own = text.matches(r"\new").count();
             assert_eq!(
                 (units(text).collect::<String>(), units(text).count() + own),

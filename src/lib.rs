@@ -1,11 +1,11 @@
 //! An event-driven network framework with Twisted's vocabulary, on
 //! [mio](https://docs.rs/mio), without an async runtime.
 //!
-//! You write *protocols*: what one connection does when it is made, receives bytes, or is lost. A
-//! *factory* makes one protocol for each connection. The *reactor* is the loop that calls them, one
-//! callback at a time, on one thread; it is a value, and a process can have several. Tasks, streams
-//! and Deferreds run on the same loop. A reactor can stand on a simulated network as well, where
-//! one seed decides time and faults.
+//! You write *protocols*: the behaviour of one connection when it is made, receives bytes, or is
+//! lost. A *factory* makes one protocol for each connection. The *reactor* is the loop that calls
+//! them, one callback at a time, on one thread. It is a value, and a process can have several.
+//! Tasks, streams and Deferreds run on the same loop. A reactor can also run on a simulated network,
+//! where one seed determines time and faults.
 //!
 //! ```
 //! use twistor::{Protocol, Reactor, Transport};
@@ -38,11 +38,11 @@
 //!  sim                reactors on a simulated network, in virtual time
 //!  service            programs: services in trees, signals, privileges, systemd
 //!  stream             readers and writers with await
-//!  deferred           results to come, looping calls
+//!  deferred           pending results, looping calls
 //!  task               async code on the reactor's thread
 //!  framing            lines, netstrings, length prefixes
 //!  policy             throttles, limits, timeouts, counters, PROXY headers, forwarding
-//!  endpoint           where to listen and to connect, as values and as text
+//!  endpoint           addresses to listen on and to connect to, as values and as text
 //!  ─────────────────────────────────────────────────────────────────────────────────────
 //!  (crate root)       the loop: Reactor, Protocol, Factory, Transport, Reason
 //!  net (private)      the seam: sockets, clock, randomness, signals, threads
@@ -52,7 +52,7 @@
 //! A layer names no layer above it, with one exception: `endpoint` reads the PROXY headers of
 //! `policy`. `default-features = false` leaves the lower two blocks.
 //!
-//! # Which concurrency model
+//! # Concurrency models
 //!
 //! | model | for | begin with |
 //! |---|---|---|
@@ -66,14 +66,14 @@
 //!
 //! # Modules in reading order
 //!
-//! 1. The crate root. [`Protocol`] and [`Transport`] are what a connection is written with.
+//! 1. The crate root. [`Protocol`] and [`Transport`] implement a connection.
 //!    [`Factory`] and [`ClientFactory`] make protocols. [`Reactor`] does the rest: `listen_tcp`,
 //!    `connect_tcp`, `call_later`, `call_in_thread`, `run`. [`DatagramProtocol`] and
-//!    [`ProcessProtocol`] are the counterparts for datagrams and child processes. [`Reason`] is how
-//!    connections end, [`Error`] how calls fail, [`Settings`] has all limits.
+//!    [`ProcessProtocol`] are the counterparts for datagrams and child processes. [`Reason`]
+//!    says why a connection ended, [`Error`] why a call failed, [`Settings`] has all limits.
 //! 2. [`framing`] cuts bytes into messages. [`endpoint`] reads addresses from text. [`policy`]
 //!    limits connections.
-//! 3. [`task`] and [`stream`] are for async code, [`deferred`] for results to come.
+//! 3. [`task`] and [`stream`] are for async code, [`deferred`] for pending results.
 //! 4. [`service`] makes a program of them, and [`run`] is its `main`.
 //! 5. [`testing`] tests one protocol or two; [`sim`] tests whole networks.
 //! 6. `http`, `monitor`, `traffic` and `load` are the libraries of the command; [`escape`] prints
@@ -90,12 +90,12 @@
 //! 2. **A protocol is out of its slot while its callback runs.** The reactor and a protocol never
 //!    alias. State that connections share can be an `Rc<RefCell<..>>`: callbacks do not nest, so a
 //!    borrow that ends with its callback meets no other. The exceptions are calls that run a
-//!    closure at once, [`Reactor::with_protocol`] and [`Shared::with_factory`]: a value that the closure borrows
-//!    must not be borrowed around the call.
+//!    closure at once, [`Reactor::with_protocol`] and [`Shared::with_factory`]: a value that the
+//!    closure borrows must not be borrowed around the call.
 //! 3. **Every id is an index and a generation.** An event, a timer or a write for a closed
 //!    connection is ignored. `connection_lost` comes exactly once for each `connection_made`.
 //!
-//! # What calls return
+//! # Return values
 //!
 //! - A `Result`, where the caller made a mistake or the system refused, and the caller needs to
 //!   know: listening, connecting, cancelling a timer twice, a second producer.
@@ -115,17 +115,17 @@ mod error_chain;
 pub mod escape;
 mod printing;
 
-// The seam, and the loop above it.
+// System calls, and the loop above them.
 mod net;
 mod reactor;
 
-// What connections are made of and live under.
+// Endpoints, framings and policies of connections.
 pub mod endpoint;
 pub mod framing;
 pub mod policy;
 pub mod proxy_protocol;
 
-// Concurrency beside callbacks.
+// Concurrency models other than callbacks.
 pub mod deferred;
 pub mod stream;
 pub mod task;
@@ -179,7 +179,7 @@ pub use reactor::{
     ProcessProtocol, ProcessSignal, ProcessTransport, SpawnFault, SpawnProcess, TerminalSize,
 };
 
-// Figures of the loop.
+// Statistics of the loop.
 pub use reactor::{CallbackKind, SlowCallback, Statistics};
 
 // The rest in reading order.

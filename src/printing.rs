@@ -1,18 +1,18 @@
-//! Lines on standard output, for programs that may be piped into others.
+//! Output of lines to standard output, for programs in a pipeline.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints a line to standard output, as `println!` does, and ends the process when it cannot.
+/// Prints a line to standard output like `println!`, and ends the process if that fails.
 ///
-/// `println!` panics there. In a callback the reactor catches that panic, so that a program in `program | head -1` goes on
-/// and reports a panic for each line. This macro ends the process:
+/// `println!` panics instead. In a callback the reactor catches that panic, so that a program in
+/// `program | head -1` continues and reports a panic for each line. This macro exits:
 ///
-/// - with exit code 0 when the reader has closed the pipe: it has what it wanted;
-/// - with exit code 1 after any other error, such as a full disk, and a line about it on standard error.
+/// - with code 0 if the reader has closed the pipe, because it has all that it wanted;
+/// - with code 1 after any other error, such as a full disk, and with a message on standard error.
 ///
-/// The process ends by [`std::process::exit`]: no destructor runs, and no shutdown trigger. A server that is to go on
-/// without its reader writes with `writeln!` and ignores the error.
+/// It calls [`std::process::exit`]: no destructor and no shutdown trigger runs. A server that has
+/// to continue without its reader can use `writeln!` and ignore the error.
 ///
 /// ```
 /// twistor::println_or_exit!("connected to {}", "127.0.0.1:7007");
@@ -24,7 +24,7 @@ macro_rules! println_or_exit {
     ($($line:tt)+) => { $crate::__print_line(::std::format_args!($($line)+)) };
 }
 
-/// What [`println_or_exit`] calls.
+/// The implementation of [`println_or_exit`].
 #[doc(hidden)]
 pub fn print_line(line: fmt::Arguments<'_>) {
     if let Err(error) = writeln!(io::stdout().lock(), "{line}") {

@@ -1,13 +1,14 @@
-//! Errors and warnings, for the program's logger; for standard error where the program has set none.
+//! Errors and warnings, for the program's logger, or for standard error if the program has set
+//! none.
 //!
-//! Trouble that the framework can only log (a connect that failed, a panic in a callback, an unhandled failure)
-//! would otherwise be lost on a program without a logger, which then seems to hang. Such a program is known by
-//! [`log::max_level`], which is `Off` until a logger is set. One that wants silence sets a logger with another level
-//! and drops the records.
+//! Some errors can only be logged: a failed connect, a panic in a callback, an unhandled failure.
+//! In a program without a logger they would be lost, and the program would seem to hang.
+//! [`log::max_level`] is `Off` until a logger is set. A program that wants silence sets a logger
+//! with another level and drops the records.
 //!
-//! In a simulation such a line is part of the run, not news of this process: it goes into the simulation's trace, where
-//! the host and the virtual time stand beside it, and a test stays quiet. It is not in the hash of the trace, which is the
-//! same with a logger and without.
+//! In a simulation such a line is part of the run, not of this process's output. It goes into the
+//! simulation's trace, with the host and the virtual time, and a test stays quiet. It is not part
+//! of the trace's hash, which is the same with and without a logger.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -15,17 +16,18 @@ use std::io::{self, Write};
 
 use crate::escape::Escaped;
 
-/// Logs a warning, with key-values before the text if there are any: `log_warn!([peer:% = peer] "lost {peer}")`.
+/// Logs a warning, with optional key-values before the text:
+/// `log_warn!([peer:% = peer] "lost {peer}")`.
 macro_rules! log_warn {
     ($($record:tt)+) => { log_or_write!(Warn, "warning", $($record)+) };
 }
 
-/// Logs an error, as [`log_warn`] does a warning.
+/// Logs an error, with the same syntax as [`log_warn`].
 macro_rules! log_error {
     ($($record:tt)+) => { log_or_write!(Error, "error", $($record)+) };
 }
 
-/// A record of this level, or a line with this word before it.
+/// Logs a record of this level, or writes a line with this word before it.
 macro_rules! log_or_write {
     ($level:ident, $word:literal, [$($pairs:tt)+] $($text:tt)+) => {
         if ::log::max_level() == ::log::LevelFilter::Off {
@@ -43,18 +45,18 @@ macro_rules! log_or_write {
     };
 }
 
-/// Writes one line, or [keeps](kept) it. A standard error that cannot be written to is no error here.
+/// Writes one line, or [collects](collect) it. A failed write to standard error is ignored.
 #[cold]
 pub(crate) fn write(level: &str, text: fmt::Arguments<'_>) {
     let line = format!("{level}: {}", Escaped(text));
-    let unkept = KEPT.with_borrow_mut(|kept| match kept {
+    let uncollected = COLLECTED.with_borrow_mut(|lines| match lines {
         Some(lines) => {
             lines.push(line);
             None
         }
         None => Some(line),
     });
-    if let Some(line) = unkept {
+    if let Some(line) = uncollected {
         write_line(&line);
     }
 }
@@ -63,27 +65,27 @@ fn write_line(line: &str) {
     let _ = io::stderr().write_all(format!("twistor: {line}\n").as_bytes());
 }
 
-/// Keeps what `call` would write on this thread. If it panics, the lines are written after all: a test that fails
-/// shows them.
-pub(crate) fn kept<R>(call: impl FnOnce() -> R) -> (R, Vec<String>) {
-    let before = KEPT.replace(Some(Vec::new()));
-    let mut keeping = Keeping { before };
+/// Collects the lines that `call` would write on this thread. If it panics, they are written after
+/// all, so that a failing test shows them.
+pub(crate) fn collect<R>(call: impl FnOnce() -> R) -> (R, Vec<String>) {
+    let before = COLLECTED.replace(Some(Vec::new()));
+    let mut collection = Collection { before };
     let result = call();
-    (result, keeping.end())
+    (result, collection.end())
 }
 
-/// Ends with what was kept before.
-struct Keeping {
+/// Restores the previous collection when the current one ends.
+struct Collection {
     before: Option<Vec<String>>,
 }
 
-impl Keeping {
+impl Collection {
     fn end(&mut self) -> Vec<String> {
-        KEPT.replace(self.before.take()).unwrap_or_default()
+        COLLECTED.replace(self.before.take()).unwrap_or_default()
     }
 }
 
-impl Drop for Keeping {
+impl Drop for Collection {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.end().iter().for_each(|line| write_line(line));
@@ -92,8 +94,8 @@ impl Drop for Keeping {
 }
 
 thread_local! {
-    /// The lines of a simulated turn. `None`: they are written.
-    static KEPT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    /// The lines of a simulated turn. `None`: lines are written at once.
+    static COLLECTED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 #[cfg(test)]
@@ -102,9 +104,9 @@ mod tests {
 
     #[test]
     fn lines_are_kept_by_the_innermost_call() {
-        let (inner, outer) = kept(|| {
+        let (inner, outer) = collect(|| {
             write("error", format_args!("one\n"));
-            let ((), inner) = kept(|| write("warning", format_args!("two")));
+            let ((), inner) = collect(|| write("warning", format_args!("two")));
             write("error", format_args!("three"));
             inner
         });
@@ -112,6 +114,6 @@ mod tests {
             (inner, outer),
             (vec!["warning: two".to_owned()], vec!["error: one\\n".to_owned(), "error: three".to_owned()])
         );
-        assert!(KEPT.with_borrow(Option::is_none));
+        assert!(COLLECTED.with_borrow(Option::is_none));
     }
 }

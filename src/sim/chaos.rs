@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Simulation;
 use crate::sim::{Call, CallKind, Errno, FaultKind, Host, Packet, PacketKind, Random, Rule, RuleId, Verdict};
 
-/// What may go wrong, how often and for how long. The seed decides what does.
+/// The kinds, rates and durations of random faults. The seed decides which of them occur.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,34 +21,34 @@ use crate::sim::{Call, CallKind, Errno, FaultKind, Host, Packet, PacketKind, Ran
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chaos {
-    /// What strikes hosts and the ways between them; one of them each time.
+    /// The kinds of faults that hit hosts and the paths between them, one at a time.
     pub strikes: Vec<FaultKind>,
-    /// The mean time between two strikes, at least 1 ms. Default: 2 s.
+    /// The mean time between two faults, at least 1 ms. Default: 2 s.
     pub mean_interval: Duration,
-    /// How long what a strike did lasts, on average. Default: 1 s.
+    /// The mean duration of a fault. Default: 1 s.
     pub mean_duration: Duration,
-    /// Whom they hit. Default: all hosts.
+    /// The hosts that are hit; empty: all hosts. Default: empty.
     pub hosts: Vec<Host>,
-    /// The probability that a read moves less than it could.
+    /// The probability of a short read.
     pub short_reads: f64,
-    /// The probability that a write moves less than it could.
+    /// The probability of a short write.
     pub short_writes: f64,
-    /// The probability that a read, write or accept would block for no reason.
+    /// The probability that a read, write or accept fails with EAGAIN although it could proceed.
     pub would_block: f64,
-    /// The probability that a read, write or poll is interrupted.
+    /// The probability that a read, write or poll fails with EINTR.
     pub interrupted: f64,
     /// The probability that a call fails with one of its errors.
     pub failures: f64,
     /// The probability that a call takes up to 10 ms.
     pub slow_calls: f64,
-    /// The probability that a packet is lost, beside the links' own.
+    /// The probability that a packet is lost, in addition to the loss of its link.
     pub loss: f64,
-    /// The probability that a packet is held back, for up to a second.
+    /// The probability that a packet is delayed, by up to a second.
     pub delays: f64,
 }
 
 impl Default for Chaos {
-    /// Nothing goes wrong.
+    /// Returns a configuration without faults.
     fn default() -> Chaos {
         Chaos {
             strikes: Vec::new(),
@@ -68,7 +68,7 @@ impl Default for Chaos {
 }
 
 impl Chaos {
-    /// What strikes can be.
+    /// The kinds that `strikes` may contain.
     pub const FAULTS: &'static [FaultKind] = &[
         FaultKind::Partition,
         FaultKind::OneWayPartition,
@@ -86,10 +86,10 @@ impl Chaos {
         FaultKind::ClockStep,
     ];
 
-    /// Some of all faults, each as often as the draw says: every seed has weather of its own.
+    /// Draws a selection of all faults and a rate for each.
     pub fn draw(random: &mut Random) -> Chaos {
-        let mut some = |most: f64| match random.chance(0.5) {
-            true => most * random.below(1000) as f64 / 1000.0,
+        let mut some = |max: f64| match random.chance(0.5) {
+            true => max * random.below(1000) as f64 / 1000.0,
             false => 0.0,
         };
         let (short_reads, short_writes, would_block) = (some(0.3), some(0.3), some(0.2));
@@ -112,94 +112,96 @@ impl Chaos {
     }
 }
 
-/// Chaos that rules.
+/// The chaos that is in force.
 pub(super) struct ActiveChaos {
     chaos: Chaos,
     random: Random,
     rule: RuleId,
-    /// Strikes of an earlier one find another number.
+    /// Distinguishes it from an earlier one, whose scheduled faults do nothing.
     number: u64,
 }
 
 impl Simulation {
-    /// Lets chaos rule from now on, in the place of any before it.
+    /// Starts chaos, and stops any that is in force.
     pub fn start_chaos(&mut self, chaos: Chaos) {
         self.stop_chaos();
         self.trace_note(&format!("{chaos:?}"));
-        let rule = self.add_rule(Everywhere(chaos.clone()));
+        let rule = self.add_rule(ChaosRule(chaos.clone()));
         let random = self.network().random("strikes");
-        self.reigns += 1;
-        let number = self.reigns;
-        self.reign = Some(ActiveChaos { chaos, random, rule, number });
-        self.await_strike(number);
+        self.chaos_count += 1;
+        let number = self.chaos_count;
+        self.active_chaos = Some(ActiveChaos { chaos, random, rule, number });
+        self.schedule_fault(number);
     }
 
-    /// Ends chaos and what it did: partitions heal, hosts go on or come back.
+    /// Stops chaos and ends its faults: partitions heal, hosts resume or restart.
     pub fn stop_chaos(&mut self) {
-        let Some(reign) = self.reign.take() else { return };
-        self.remove_rule(reign.rule);
+        let Some(active) = self.active_chaos.take() else { return };
+        self.remove_rule(active.rule);
         self.heal_all();
-        for host in self.struck(&reign.chaos) {
+        for host in self.affected_hosts(&active.chaos) {
             for kind in Chaos::FAULTS {
                 self.clear_fault(*kind, host, host);
             }
         }
     }
 
-    fn struck(&self, chaos: &Chaos) -> Vec<Host> {
+    fn affected_hosts(&self, chaos: &Chaos) -> Vec<Host> {
         match chaos.hosts.as_slice() {
             [] => self.hosts(),
             hosts => hosts.to_vec(),
         }
     }
 
-    fn await_strike(&mut self, number: u64) {
-        let Some(reign) = self.reign.as_mut().filter(|reign| reign.number == number) else { return };
-        if reign.chaos.strikes.is_empty() {
+    fn schedule_fault(&mut self, number: u64) {
+        let Some(active) = self.active_chaos.as_mut().filter(|active| active.number == number) else {
+            return;
+        };
+        if active.chaos.strikes.is_empty() {
             return;
         }
-        let wait = reign.random.exponential(reign.chaos.mean_interval.max(SHORTEST));
-        self.after(wait, move |simulation| simulation.strike_next(number));
+        let wait = active.random.exponential(active.chaos.mean_interval.max(MIN_INTERVAL));
+        self.after(wait, move |simulation| simulation.inject_next_fault(number));
     }
 
-    fn strike_next(&mut self, number: u64) {
-        let Some(mut reign) = self.reign.take_if(|reign| reign.number == number) else { return };
-        let hosts = self.struck(&reign.chaos);
+    fn inject_next_fault(&mut self, number: u64) {
+        let Some(mut active) = self.active_chaos.take_if(|active| active.number == number) else { return };
+        let hosts = self.affected_hosts(&active.chaos);
         if !hosts.is_empty() {
-            let kind = *reign.random.pick(&reign.chaos.strikes);
-            let (host, other) = (*reign.random.pick(&hosts), *reign.random.pick(&hosts));
-            let lasts = reign.random.exponential(reign.chaos.mean_duration);
+            let kind = *active.random.pick(&active.chaos.strikes);
+            let (host, other) = (*active.random.pick(&hosts), *active.random.pick(&hosts));
+            let lasts = active.random.exponential(active.chaos.mean_duration);
             match kind {
                 // Two hosts that are picked from many seldom have a connection between them.
                 FaultKind::Reset => {
                     self.reset_any_connection();
                 }
-                kind => self.hit(kind, host, other, &mut reign.random),
+                kind => self.apply_fault(kind, host, other, &mut active.random),
             }
             self.after(lasts, move |simulation| {
-                if simulation.reign.as_ref().is_some_and(|reign| reign.number == number) {
+                if simulation.active_chaos.as_ref().is_some_and(|active| active.number == number) {
                     simulation.clear_fault(kind, host, other);
                 }
             });
         }
-        self.reign = Some(reign);
-        self.await_strike(number);
+        self.active_chaos = Some(active);
+        self.schedule_fault(number);
     }
 }
 
-/// The shortest mean time between two strikes: without any, time would stand still.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// The minimum of the mean time between two faults. With zero, virtual time would not advance.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The rule of what may happen to every call and packet.
-struct Everywhere(Chaos);
+/// The rule that applies the probabilities to every call and packet.
+struct ChaosRule(Chaos);
 
-impl Everywhere {
+impl ChaosRule {
     fn concerns(&self, host: Host) -> bool {
         self.0.hosts.is_empty() || self.0.hosts.contains(&host)
     }
 }
 
-impl Rule for Everywhere {
+impl Rule for ChaosRule {
     fn packet(&mut self, packet: &Packet, random: &mut Random) -> Verdict {
         let chaos = &self.0;
         if !self.concerns(packet.to) || packet.kind == PacketKind::Reset {
@@ -236,14 +238,15 @@ impl Rule for Everywhere {
         let datagrams = matches!(call.kind, CallKind::RecvDatagrams | CallKind::SendDatagrams);
         let moves = datagrams || matches!(call.kind, CallKind::Recv | CallKind::Send | CallKind::Accept);
         if happens(short) {
-            // What a read could move is mostly far less than its buffer: small numbers are as likely as large ones.
-            let most = match call.kind {
-                // Of a batch.
+            // Most reads move far less than the buffer's size, so that small and large limits are
+            // equally likely.
+            let max = match call.kind {
+                // Datagrams of a batch.
                 _ if datagrams => 8,
                 CallKind::Recv => call.size >> random.index(call.size.max(1).ilog2() as usize),
                 _ => call.size,
             };
-            Verdict::Short(1 + random.index(most))
+            Verdict::Short(1 + random.index(max))
         } else if moves && happens(chaos.would_block) {
             Verdict::Drop
         } else if (moves || call.kind == CallKind::Poll) && happens(chaos.interrupted) {

@@ -1,4 +1,4 @@
-//! The simulated network as a [`Net`]: the calls of one process.
+//! The simulated network as a [`Net`]: the system calls of one process.
 
 use std::cell::RefCell;
 use std::io;
@@ -19,11 +19,11 @@ use crate::sim::network::rule::{CallKind, Verdict};
 use crate::sim::network::trace::About;
 use crate::sim::world::World;
 use crate::sim::world::datagram::queue::Family;
-use crate::sim::world::process::{Alarm, Socket};
+use crate::sim::world::process::{ProcessWaker, Socket};
 use crate::sim::world::unix::stream::set_unix;
 use crate::sim::{Errno, Network};
 
-/// One process of one host.
+/// One process on one host.
 pub(crate) struct SimNet {
     world: Rc<RefCell<World>>,
     process: u32,
@@ -31,14 +31,14 @@ pub(crate) struct SimNet {
 }
 
 impl SimNet {
-    /// A process whose polls wait: they let the world's time pass.
+    /// Creates a process whose polls wait, which advances virtual time.
     pub(crate) fn alone(network: &Network, host: crate::sim::Host, limits: ThreadLimits) -> SimNet {
         let net = SimNet::scheduled(network, host, limits);
-        net.world.borrow_mut().process_mut(net.process).alone = true;
+        net.world.borrow_mut().process_mut(net.process).unscheduled = true;
         net
     }
 
-    /// A process that somebody else gives its turns to.
+    /// Creates a process that a scheduler gives its turns to.
     pub(crate) fn scheduled(network: &Network, host: crate::sim::Host, limits: ThreadLimits) -> SimNet {
         let process = network.world.borrow_mut().add_process(host.0, limits);
         SimNet { world: Rc::clone(&network.world), process, children: Children::default() }
@@ -73,9 +73,9 @@ impl Net for SimNet {
         self.world.borrow().task_order.is_some()
     }
 
-    fn pick_index(&mut self, among: usize) -> usize {
+    fn pick_index(&mut self, count: usize) -> usize {
         match &mut self.world.borrow_mut().task_order {
-            Some(order) => order.index(among),
+            Some(order) => order.index(count),
             None => 0,
         }
     }
@@ -88,24 +88,24 @@ impl Net for SimNet {
         self.world.borrow().process(self.process).limit
     }
 
-    fn open(&mut self, token: Token, what: &Open) -> Result<(), OpenError> {
-        self.world.borrow_mut().open(self.process, token, what)
+    fn open(&mut self, token: Token, open: &Open) -> Result<(), OpenError> {
+        self.world.borrow_mut().open(self.process, token, open)
     }
 
     fn accept(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
         self.world.borrow_mut().accept(self.process, listener, token)
     }
 
-    fn set_listener_paused(&mut self, listener: Token, rests: bool) {
-        self.world.borrow_mut().rest(self.process, listener, rests);
+    fn set_listener_paused(&mut self, listener: Token, paused: bool) {
+        self.world.borrow_mut().set_listener_paused(self.process, listener, paused);
     }
 
-    fn shed(&mut self, listener: Token, most: usize) -> usize {
-        self.world.borrow_mut().shed(self.process, listener, most)
+    fn shed(&mut self, listener: Token, max: usize) -> usize {
+        self.world.borrow_mut().shed(self.process, listener, max)
     }
 
-    fn spawn(&mut self, process: Token, pipes: Pipes, what: &SpawnProcess) -> Result<u32, SpawnError> {
-        Ok(self.children.spawn(&self.world, self.process, (process, pipes), what)?)
+    fn spawn(&mut self, process: Token, pipes: Pipes, request: &SpawnProcess) -> Result<u32, SpawnError> {
+        Ok(self.children.spawn(&self.world, self.process, (process, pipes), request)?)
     }
 
     fn exit_reason(&mut self, process: Token, _: Duration) -> io::Result<Option<ExitReason>> {
@@ -199,33 +199,36 @@ impl Net for SimNet {
                 continue;
             }
             let process = world.process(self.process);
-            if process.has_news() || !process.alone || deadline.is_some_and(|deadline| deadline <= world.now)
+            if process.has_pending()
+                || !process.unscheduled
+                || deadline.is_some_and(|deadline| deadline <= world.now)
             {
                 break;
             }
             match [deadline, world.events.next()].into_iter().flatten().min() {
                 Some(next) => world.advance_to(next),
-                None => return Err(io::Error::other(world.who_waits())),
+                None => return Err(io::Error::other(world.describe_waiting())),
             }
         }
-        if world.now == began && world.process(self.process).alone {
-            // However busy its loop is, time goes on: before its next poll, so that what it does now is done now.
-            world.process_mut(self.process).owes = BUSY_TURN;
+        if world.now == began && world.process(self.process).unscheduled {
+            // Virtual time advances even if the loop is always busy. It advances before the next
+            // poll, so that the current turn happens at the current time.
+            world.process_mut(self.process).poll_delay = BUSY_TURN;
         }
-        let silent =
-            !world.process(self.process).has_news() && deadline.is_some_and(|deadline| deadline <= world.now);
-        let told = events.len();
-        world.take_all_news(self.process, events);
+        let silent = !world.process(self.process).has_pending()
+            && deadline.is_some_and(|deadline| deadline <= world.now);
+        let reported = events.len();
+        world.take_events(self.process, events);
         drop(world);
         if !self.children.is_empty() {
             self.children.poll(&self.world, self.process, events);
         }
-        Ok(if silent && events.len() == told { timeout } else { None })
+        Ok(if silent && events.len() == reported { timeout } else { None })
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
-        let alarms = Arc::clone(&self.world.borrow().alarms);
-        Arc::new(Alarm { alarms, process: self.process })
+        let wake_queue = Arc::clone(&self.world.borrow().wake_queue);
+        Arc::new(ProcessWaker { wake_queue, process: self.process })
     }
 
     fn set_signals(&mut self, signals: &[Watch]) -> io::Result<()> {
@@ -240,7 +243,7 @@ impl Net for SimNet {
         self.world.borrow_mut().offload(self.process, job)
     }
 
-    /// Every host has the same two.
+    /// Every host has the same two interfaces.
     fn interface_index(&self, name: &str) -> io::Result<u32> {
         match name {
             "lo" => Ok(1),
@@ -263,7 +266,7 @@ impl Net for SimNet {
     }
 }
 
-/// The process ends: what it had open is closed, as a system does it, and its jobs end.
+/// Ends the process. The kernel closes its descriptors, and its jobs end.
 impl Drop for SimNet {
     fn drop(&mut self) {
         let mut world = self.world.borrow_mut();
@@ -280,7 +283,7 @@ impl Drop for SimNet {
     }
 }
 
-/// A job's panic is its owner's, who has caught it already.
+/// Runs a job. The job's owner has already caught a panic of it.
 pub(in crate::sim) fn run(job: Job) {
     let _ = catch_unwind(AssertUnwindSafe(job));
 }
@@ -291,7 +294,7 @@ impl World {
             Socket::Closed => {}
             Socket::Stream { connection, side } => self.close_stream(process, connection, side, how),
             Socket::Listener(queue) => self.close_queue(queue, Close::Reset),
-            Socket::Datagram(mailbox) => self.close_mailbox(mailbox),
+            Socket::Datagram(queue) => self.close_datagram_queue(queue),
         }
     }
 
@@ -329,7 +332,7 @@ impl World {
                     None => Address::Tcp(queue.address),
                 }
             }
-            Socket::Datagram(mailbox) => match &self.mailboxes[mailbox as usize].family {
+            Socket::Datagram(queue) => match &self.datagram_queues[queue as usize].family {
                 Family::Udp(udp) => Address::Udp(udp.address),
                 Family::Unix(unix) => Address::Unix(
                     unix.name.as_ref().map_or(UnixAddress::UNNAMED, |name| name.address.clone()),
@@ -343,11 +346,11 @@ impl World {
         let (connection, side) = match self.process(process).get(token) {
             Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
             Socket::Stream { connection, side } => (connection, side),
-            Socket::Datagram(mailbox) => return self.mail_peer(mailbox),
+            Socket::Datagram(queue) => return self.datagram_peer(queue),
         };
         let connection = &self.connections[connection as usize];
         if let Some(unix) = &connection.unix {
-            // Whether it is still there or not.
+            // The name stays valid after the peer has closed.
             return Ok(Address::Unix(unix.names[side ^ 1].clone()));
         }
         let end = &connection.ends[side];
@@ -368,8 +371,8 @@ impl World {
         Ok(Address::Tcp(peer))
     }
 
-    fn mail_peer(&self, mailbox: u32) -> io::Result<Address> {
-        let peer = match &self.mailboxes[mailbox as usize].family {
+    fn datagram_peer(&self, queue: u32) -> io::Result<Address> {
+        let peer = match &self.datagram_queues[queue as usize].family {
             Family::Udp(udp) => udp.peer.map(Address::Udp),
             Family::Unix(unix) => unix.peer.as_ref().map(|(_, address)| Address::Unix(address.clone())),
         };
@@ -383,9 +386,9 @@ impl World {
                 self.ask(process, CallKind::TakeError)?;
                 self.connections[connection as usize].ends[side].error.take()
             }
-            Socket::Datagram(mailbox) => {
+            Socket::Datagram(queue) => {
                 self.ask(process, CallKind::TakeError)?;
-                self.mailboxes[mailbox as usize].error.take()
+                self.datagram_queues[queue as usize].error.take()
             }
         };
         Ok(error.map(io::Error::from))
@@ -395,9 +398,9 @@ impl World {
         let (connection, side) = match self.process(process).get(token) {
             Socket::Closed | Socket::Listener(_) => return Err(io::ErrorKind::NotFound.into()),
             Socket::Stream { connection, side } => (connection, side),
-            Socket::Datagram(mailbox) => {
+            Socket::Datagram(queue) => {
                 self.ask(process, CallKind::SetOption)?;
-                return Ok(self.set_datagram(mailbox, option)?);
+                return Ok(self.set_datagram(queue, option)?);
             }
         };
         self.ask(process, CallKind::SetOption)?;
@@ -405,7 +408,7 @@ impl World {
             return Ok(set_unix(option)?);
         }
         if let SocketOption::KeepAlive(idle) = option {
-            // The system counts in whole seconds, and not for ever.
+            // TCP_KEEPIDLE is a number of whole seconds from 1 to 32,767.
             let seconds = idle.map(|idle| idle.as_secs());
             if seconds.is_some_and(|seconds| !(1..=32_767).contains(&seconds)) {
                 return Err(Errno::EINVAL.into());
@@ -421,13 +424,15 @@ impl World {
         Ok(())
     }
 
-    /// Until when a poll may wait, in the world's time. What the process was ahead has passed first.
+    /// Returns the deadline of a poll in world time. The time that the process is ahead passes
+    /// first.
     fn begin_to_wait(&mut self, process: u32, timeout: Option<Duration>) -> Option<u64> {
         let found = self.process(process);
-        let (host, alone, ahead) = (found.host, found.alone, found.ahead.saturating_add(found.owes));
-        if alone && ahead > 0 {
+        let (host, unscheduled, ahead) =
+            (found.host, found.unscheduled, found.ahead.saturating_add(found.poll_delay));
+        if unscheduled && ahead > 0 {
             self.process_mut(process).ahead = 0;
-            self.process_mut(process).owes = 0;
+            self.process_mut(process).poll_delay = 0;
             let until = self.now.saturating_add(ahead);
             while let Some(next) = self.events.next().filter(|next| *next <= until) {
                 self.advance_to(next);
@@ -442,17 +447,17 @@ impl World {
         })
     }
 
-    fn take_all_news(&mut self, process: u32, events: &mut Vec<Event>) {
+    fn take_events(&mut self, process: u32, events: &mut Vec<Event>) {
         let found = self.process_mut(process);
         found.woken = false;
         let signals = std::mem::take(&mut found.signals);
         events.extend(signals.into_iter().map(Event::Signal));
-        self.take_news(process, events);
+        self.take_pending(process, events);
     }
 }
 
-/// Where calendars begin: 2026-01-01, midnight, UTC.
+/// The origin of calendar time: 2026-01-01, midnight, UTC.
 const ORIGIN: Duration = Duration::from_secs(1_767_225_600);
 
-/// What a turn takes, at least, of a reactor that nobody else gives its turns to.
+/// The minimum duration of a turn of a reactor without a scheduler, in nanoseconds.
 const BUSY_TURN: u64 = 1_000;

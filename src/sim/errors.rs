@@ -1,4 +1,4 @@
-//! What a step of a run did, and why a run cannot go on.
+//! Results and errors of a simulation's steps.
 
 use crate::escape::Escaped;
 use std::fmt;
@@ -6,56 +6,56 @@ use std::fmt;
 use crate::sim::Host;
 use crate::{Error, Instant};
 
-/// What [`Simulation::step`](crate::sim::Simulation::step) did.
+/// The result of [`Simulation::step`](crate::sim::Simulation::step).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// This host's reactor had a turn.
     Turn(Host),
-    /// The time went on to the next thing that happens.
+    /// Virtual time advanced to the next event.
     Time(Instant),
-    /// There was nothing to do, and nothing can ever happen again unless somebody outside does something.
+    /// No work and no event is left. Only a call from outside the simulation can create some.
     Nothing,
 }
 
-/// A run that cannot come to its end.
+/// An error that ends a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
-    /// Nothing can ever happen again. Who waits for what, a line each.
+    /// No event is left.
     Deadlock {
-        /// When it came to this.
+        /// The virtual time of the deadlock.
         at: Instant,
-        /// Who waits for what.
+        /// The waiting processes and sockets, one a line.
         waiting: String,
     },
-    /// So much has happened without the time going on that it never will.
+    /// Too many turns without an advance of virtual time.
     Livelock {
-        /// The time.
+        /// The virtual time.
         at: Instant,
-        /// Turns at this time.
+        /// The number of turns at this time.
         turns: u64,
-        /// What led to them: the caller, the reactor itself, or the network; and on which hosts.
+        /// The cause of the turns (the caller, the reactor itself, or the network) and their hosts.
         cause: String,
     },
-    /// What was waited for had not come by then.
+    /// The condition was not reached in time.
     TimedOut {
-        /// When it was given up.
+        /// The virtual time of the time-out.
         at: Instant,
     },
-    /// A callback panicked, and nobody had [allowed](crate::sim::Simulation::allow_panics) it.
+    /// A callback panicked without [`allow_panics`](crate::sim::Simulation::allow_panics).
     Panicked {
         /// The host's name.
         host: String,
-        /// When.
+        /// The virtual time of the panic.
         at: Instant,
-        /// The panic's text, and whose callback it was.
+        /// The panic's message and the callback.
         text: String,
     },
-    /// A reactor could not go on, or a host could not boot.
+    /// A reactor's turn failed, or a host could not boot.
     Failed {
         /// The host's name.
         host: String,
-        /// Why.
+        /// The error of the reactor or of the boot function.
         error: Error,
     },
 }
@@ -65,9 +65,9 @@ impl fmt::Display for RunError {
         match self {
             RunError::Deadlock { at, waiting } => write!(f, "at {at:?} {}", Escaped(waiting)),
             RunError::Livelock { at, turns, cause } => {
-                write!(f, "{turns} turns at {at:?}, and the time does not go on: {}", Escaped(cause))
+                write!(f, "{turns} turns at {at:?} without progress of time: {}", Escaped(cause))
             }
-            RunError::TimedOut { at } => write!(f, "it had not come by {at:?}"),
+            RunError::TimedOut { at } => write!(f, "timed out at {at:?}"),
             RunError::Panicked { host, at, text } => {
                 write!(f, "panic on {} at {at:?}: {}", Escaped(host), Escaped(text))
             }
@@ -81,7 +81,7 @@ impl fmt::Display for RunError {
 impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // Its own text is in ours.
+            // `Display` already contains the text of the error itself.
             RunError::Failed { error, .. } => error.source(),
             _ => None,
         }

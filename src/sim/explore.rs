@@ -1,4 +1,4 @@
-//! One scenario under many seeds.
+//! Runs one scenario with many seeds.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,22 +6,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Simulation;
 use crate::sim::Coverage;
 
-/// What an exploration has seen.
+/// The totals of an exploration.
 #[derive(Clone, Debug, Default)]
 pub struct Exploration {
-    /// Seeds that were run.
+    /// The number of seeds that were run.
     pub seeds: u64,
-    /// Faults and calls of all of them.
+    /// Faults and calls of all runs.
     pub coverage: Coverage,
     /// Turns of all reactors.
     pub turns: u64,
 }
 
 impl Simulation {
-    /// Runs a scenario once with each seed, in a simulation of its own. A scenario fails by a panic of its own, or of a
-    /// callback (unless it [allows](Simulation::allow_panics) these).
+    /// Runs a scenario once with each seed, each in a simulation of its own. A scenario fails by a
+    /// panic of its own, or of a callback (unless it calls
+    /// [`allow_panics`](Simulation::allow_panics)).
     ///
-    /// With the environment variable `TWISTOR_SEED` it runs that seed alone, and prints the trace.
+    /// With the environment variable `TWISTOR_SEED`, only that seed is run, and its trace is
+    /// printed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -42,7 +44,8 @@ impl Simulation {
     /// ```
     ///
     /// # Panics
-    /// At the first seed that fails: with the seed, why, the end of the trace, and how to run it again.
+    /// At the first seed that fails. The message has the seed, the cause, the end of the trace, and
+    /// the command to run it again.
     pub fn explore(seeds: impl IntoIterator<Item = u64>, scenario: impl Fn(&mut Simulation)) -> Exploration {
         let only = std::env::var(SEED).ok();
         let replay = only.map(|text| match text.trim().parse() {
@@ -57,7 +60,7 @@ impl Simulation {
         seen
     }
 
-    /// Panics of callbacks are a part of the scenario: they do not end the run.
+    /// Makes panics of callbacks part of the scenario: they do not end the run.
     pub fn allow_panics(&mut self) {
         self.panics_allowed = true;
     }
@@ -86,7 +89,7 @@ fn run(seed: u64, scenario: &impl Fn(&mut Simulation), seen: &mut Exploration, w
         let test = std::thread::current().name().unwrap_or("NAME").to_owned();
         let tail = if whole { String::new() } else { format!("\n{}", simulation.trace(TAIL)) };
         let at = simulation.now();
-        // What is left of it may panic once more when it is dropped: this is what matters.
+        // Dropping the rest of the simulation could panic again and hide this failure.
         std::mem::forget(simulation);
         panic!(
             "seed {seed} failed at {at:?}: {why}{tail}\nrun it again with: {SEED}={seed} cargo test {test}"
@@ -101,5 +104,5 @@ fn text_of(payload: &(dyn Any + Send)) -> String {
 
 const SEED: &str = "TWISTOR_SEED";
 
-/// Lines of the trace that are shown.
+/// The number of trace lines in a failure message.
 const TAIL: usize = 60;

@@ -1,12 +1,13 @@
-//! Strikes: what can go wrong with a host, by its kind, and how it ends.
+//! Scripted faults of a host, by kind: injecting and clearing them.
 
 use crate::sim::Simulation;
 use crate::sim::{FaultKind, Host, Random};
 
 impl Simulation {
-    /// Something goes wrong with a host, until [`mend`](Simulation::clear_fault) ends it: one of [`Chaos::FAULTS`](crate::sim::Chaos::FAULTS);
-    /// the other kinds do nothing. Where it is about two hosts, `other` is the second one. What else there is to choose
-    /// (a rate, a limit) the seed chooses.
+    /// Injects a fault of one of the kinds of [`Chaos::FAULTS`](crate::sim::Chaos::FAULTS) into a
+    /// host; other kinds do nothing. It lasts until [`clear_fault`](Simulation::clear_fault).
+    /// `other` is the second host of faults between two hosts. The seed chooses parameters such as
+    /// a rate or a limit.
     ///
     /// ```
     /// use std::time::Duration;
@@ -14,7 +15,7 @@ impl Simulation {
     ///
     /// let mut simulation = Simulation::new(1);
     /// let (server, client) = (simulation.host("server"), simulation.host("client"));
-    /// // From the first to the second hour something is wrong with the server.
+    /// // A fault hits the server from the first to the second hour.
     /// let mut random = simulation.random("outages");
     /// let kind = *random.pick(&[FaultKind::Crash, FaultKind::Partition, FaultKind::Refusal]);
     /// let hour = Duration::from_secs(3600);
@@ -24,15 +25,17 @@ impl Simulation {
     /// # Ok::<(), twistor::sim::RunError>(())
     /// ```
     pub fn inject_fault(&mut self, kind: FaultKind, host: Host, other: Host) {
-        let mut random = self.strikes.take().unwrap_or_else(|| self.network().random("scripted strikes"));
-        self.hit(kind, host, other, &mut random);
-        self.strikes = Some(random);
+        let mut random =
+            self.fault_random.take().unwrap_or_else(|| self.network().random("scripted strikes"));
+        self.apply_fault(kind, host, other, &mut random);
+        self.fault_random = Some(random);
     }
 
-    /// What a strike of this kind did is over: the way between the two heals, the host goes on, or comes back and boots.
-    /// Nothing that has not happened is ended by it; a clock that jumped stays where it is.
+    /// Ends a fault of this kind: the path between the hosts heals, the host resumes, or restarts
+    /// and boots. Without such a fault it does nothing. The step of a clock stays.
     ///
-    /// A host that cannot boot ends the run with [`RunError::Failed`](crate::sim::RunError::Failed).
+    /// A host that cannot boot ends the run with
+    /// [`RunError::Failed`](crate::sim::RunError::Failed).
     pub fn clear_fault(&mut self, kind: FaultKind, host: Host, other: Host) {
         match kind {
             FaultKind::Partition | FaultKind::OneWayPartition => self.heal(host, other),
@@ -51,7 +54,13 @@ impl Simulation {
         }
     }
 
-    pub(in crate::sim) fn hit(&mut self, kind: FaultKind, host: Host, other: Host, random: &mut Random) {
+    pub(in crate::sim) fn apply_fault(
+        &mut self,
+        kind: FaultKind,
+        host: Host,
+        other: Host,
+        random: &mut Random,
+    ) {
         match kind {
             FaultKind::Partition => self.partition(host, other),
             FaultKind::OneWayPartition => self.partition_one_way(host, other),
@@ -61,7 +70,7 @@ impl Simulation {
             FaultKind::Refusal => self.refuse(host, None),
             FaultKind::Silence => self.drop_connects(host, None),
             FaultKind::FullBacklog => self.fill_backlog(host, None),
-            // A few more than it has by now.
+            // Leaves room for a few more descriptors than are open now.
             FaultKind::DescriptorLimit => {
                 let limit = self.sockets(host) + 6 + random.index(4);
                 self.limit_processes(host, Some(limit));

@@ -1,10 +1,11 @@
-//! A simulated network: the same protocols in virtual time, with any fault, decided by one seed.
+//! Deterministic simulation: the same protocols on a simulated network in virtual time, with faults
+//! drawn from one seed.
 //!
-//! A [`Simulation`] has hosts with names and addresses, and each has a [`Reactor`](crate::Reactor) that is an ordinary one in every
-//! respect, except that its network is a model. Protocols, factories, timers and whatever is built on them run unchanged:
-//! the simulation stands at the level of system calls, so all of the framework's own code runs, buffers, short writes,
-//! closing and limits included. Time jumps to the next thing that happens: a day takes seconds. The same seed gives the
-//! same run, on every machine.
+//! A [`Simulation`] has hosts with names and addresses. Each host has an ordinary
+//! [`Reactor`](crate::Reactor) whose network is a model. Protocols, factories, timers and
+//! everything built on them run unchanged. The simulation replaces system calls, so all of the
+//! framework's own code runs, including buffers, short writes, closing and limits. Virtual time
+//! jumps to the next event: a day takes seconds. The same seed gives the same run on every machine.
 //!
 //! ```
 //! use std::time::Duration;
@@ -36,7 +37,7 @@
 //! simulation.reactor(client).connect_tcp("server:7", || Client)?;
 //! simulation.run_for(Duration::from_secs(1))?;
 //!
-//! // The way between the two is cut for an hour. Nobody hears of it; afterwards they go on.
+//! // The path is cut for an hour. No connection is lost; transfers continue afterwards.
 //! simulation.partition(server, client);
 //! simulation.run_for(Duration::from_secs(3600))?;
 //! simulation.heal(server, client);
@@ -44,32 +45,41 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What can be decided
+//! # Controls
 //!
-//! - **Links** ([`Link`]): latency and its distribution, bandwidth, loss; for datagrams duplication, reordering and their
-//!   longest length. TCP is modelled as ordered streams of bytes: a loss is a stall, as it looks from above.
-//! - **The network** ([`Network`], which a simulation is): partitions, resets, refusal, silence, full queues, limits of
-//!   descriptors, names that are not found, slow readers, clocks that drift and jump.
-//! - **Hosts** ([`Simulation`]): [`pause`](Simulation::pause), [`kill`](Simulation::kill), [`crash`](Simulation::crash)
-//!   and what [`boots`](Simulation::boot) when they come back.
-//! - **Strikes** ([`strike`](Simulation::inject_fault), [`mend`](Simulation::clear_fault)): any of these by its kind, for scripts that draw
+//! - **Links** ([`Link`]): latency and its distribution, bandwidth, loss; for datagrams
+//!   duplication, reordering and the MTU. TCP is modelled as ordered streams of bytes. A lost
+//!   segment appears as a stall, as an application sees it.
+//! - **The network** ([`Network`], to which a simulation dereferences): partitions, resets,
+//!   refusal, silence, full backlogs, descriptor limits, failing name resolution, slow readers,
+//!   clock drift and clock steps.
+//! - **Hosts** ([`Simulation`]): [`pause`](Simulation::pause), [`kill`](Simulation::kill),
+//!   [`crash`](Simulation::crash) and the program that [boots](Simulation::boot) when they come
+//!   back.
+//! - **Scripted faults** ([`inject_fault`](Simulation::inject_fault),
+//!   [`clear_fault`](Simulation::clear_fault)): any of these by its kind, for scripts that draw
 //!   outages from the seed.
-//! - **Rules** ([`Rule`], [`Fault`]): what looks at each packet and each system call, and lets it pass, delays, drops, shortens or
-//!   fails it.
-//! - **Chaos** ([`Chaos`]): all of that, drawn from the seed.
+//! - **Rules** ([`Rule`], [`Fault`]): callbacks for each packet and each system call. A rule
+//!   passes, delays, drops, shortens or fails it.
+//! - **Chaos** ([`Chaos`]): all of these, drawn from the seed.
 //!
-//! # What it shows, and what it does not
+//! # Model and limits
 //!
-//! UNIX sockets are inside a host, and no link or partition concerns them. Their names are a space of each host's own, without
-//! folders; files outlive a process that is killed. A full queue, closes with something unread and credentials (a number
-//! for each process, one user and group for all) are as on Linux.
+//! UNIX sockets are local to a host; links and partitions do not affect them. Each host has its own
+//! namespace of socket names, without folders. Socket files outlive a process that is killed. Full
+//! backlogs, closes with unread data and credentials (a number for each process, one user and group
+//! for all) follow Linux.
 //!
-//! UDP reaches every host: one by one, by broadcast (255.255.255.255, 10.255.255.255) and by groups, which are joined at a host's
-//! network (interface 2) or loopback (1). There are no routers, so one hop is as good as many.
+//! UDP reaches every host by unicast, by broadcast (255.255.255.255, 10.255.255.255) and by
+//! multicast groups. Groups are joined on a host's network (interface 2) or loopback (1). There are
+//! no routers, so one hop suffices.
 //!
-//! Everything above the system calls is the code that runs in production. Below them is a model that follows
-//! what Linux answers; one suite of conformance checks runs on both. Not modelled: segments and congestion,
-//! TIME_WAIT, real threads (jobs and look-ups run at a virtual time, on the one thread there is).
+//! All code above the system calls is the code that runs in production. The model below them
+//! follows Linux, and one conformance suite runs on both. Not modelled:
+//!
+//! - TCP segments and congestion control;
+//! - TIME_WAIT;
+//! - real threads: jobs and look-ups run at a virtual time, on the only thread.
 
 mod chaos;
 mod driver;
@@ -99,12 +109,12 @@ pub use self::network::{Network, RuleId};
 pub use self::random::Random;
 pub use self::simulation::Simulation;
 
-/// A host of a simulated network, by name.
+/// The identifier of a host of a simulated network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Host(u32);
 
 impl Host {
-    /// Its number: hosts are numbered from 0 in the order in which they were made.
+    /// The host's number, counted from 0 in the order of creation.
     pub fn index(self) -> usize {
         self.0 as usize
     }

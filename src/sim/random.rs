@@ -1,12 +1,12 @@
-//! Random numbers that a seed decides, the same on every machine.
+//! Seeded random numbers, the same on every machine.
 
 use crate::net::nanoseconds;
 use std::time::Duration;
 
 /// A stream of random numbers (xoshiro256++, seeded by SplitMix64).
 ///
-/// Streams are named: each name of a seed has a stream of its own, so that one more draw in one place does not
-/// shift what every other place draws.
+/// Each name has its own stream for a seed. One more draw from one stream does not change the draws
+/// of another.
 ///
 /// ```
 /// use twistor::sim::Random;
@@ -23,9 +23,9 @@ pub struct Random {
 }
 
 impl Random {
-    /// The stream of this name that belongs to a seed.
+    /// Creates the stream of this name for a seed.
     pub fn new(seed: u64, name: &str) -> Random {
-        // FNV-1a spreads the name, SplitMix64 the sum.
+        // FNV-1a hashes the name, SplitMix64 expands the sum.
         let mut mixed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         }) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -39,7 +39,7 @@ impl Random {
         Random { state: [split(), split(), split(), split()] }
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     #[allow(clippy::should_implement_trait, reason = "the stream has no end, and is no iterator of options")]
     pub fn next(&mut self) -> u64 {
         let [a, b, c, d] = &mut self.state;
@@ -54,36 +54,36 @@ impl Random {
         result
     }
 
-    /// A number from 0 to `limit - 1`; 0 when `limit` is 0.
+    /// Returns a number from 0 to `limit - 1`; 0 when `limit` is 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        // The high half of the product: its bias is below 2^-32 for any limit that fits 32 bits.
+        // The high half of the product. Its bias is below 2^-32 for any limit of 32 bits.
         ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
     }
 
-    /// An index of a list of this length; 0 when it is empty.
+    /// Returns an index into a list of this length; 0 when the list is empty.
     pub fn index(&mut self, length: usize) -> usize {
         self.below(length as u64) as usize
     }
 
-    /// True with this probability, from 0 to 1.
+    /// Returns true with this probability, from 0 to 1.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// A time from `least` to `most`.
+    /// Returns a uniformly distributed duration from `least` to `most`, both included.
     pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let span = nanoseconds(most.saturating_sub(least));
         least.saturating_add(Duration::from_nanos(self.below(span.saturating_add(1))))
     }
 
-    /// A time with this mean, distributed as waiting times are.
+    /// Returns an exponentially distributed duration with this mean.
     pub fn exponential(&mut self, mean: Duration) -> Duration {
         let seconds = mean.as_secs_f64() * self.exponential_unit();
-        // Only a mean that is centuries long has no room for it.
+        // Overflows only with a mean of centuries.
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
-    /// One of a list.
+    /// Returns an element of a list.
     ///
     /// # Panics
     /// When the list is empty.
@@ -91,20 +91,20 @@ impl Random {
         &list[self.index(list.len())]
     }
 
-    /// Puts a list into a random order.
+    /// Shuffles a list.
     pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for end in (1..list.len()).rev() {
             list.swap(end, self.index(end + 1));
         }
     }
 
-    /// From 0 to 1, 1 excluded.
+    /// Returns a number from 0 to 1, 1 excluded.
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Exponentially distributed with mean 1, by von Neumann's comparisons: a logarithm may differ in its last bit
-    /// from machine to machine.
+    /// Returns an exponentially distributed number with mean 1, by von Neumann's comparisons. A
+    /// logarithm may differ in its last bit from machine to machine.
     fn exponential_unit(&mut self) -> f64 {
         let mut whole = 0.0;
         loop {

@@ -1,4 +1,4 @@
-//! Reactors on a simulated network, and who has the next turn.
+//! Reactors on a simulated network, and the scheduler of their turns.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -11,35 +11,36 @@ use crate::sim::errors::{RunError, Step};
 use crate::sim::{FaultKind, Host, Network, Random, SimNet};
 use crate::{Instant, Reactor, Settings, Signal, unlogged};
 
-/// A simulated network whose hosts have reactors that get their turns. (See the [module](crate::sim) for what it is about.)
+/// A simulated network with a reactor on each host, whose turns it schedules. (See the
+/// [module](crate::sim) for an overview.)
 ///
-/// It is a [`Network`] as well: everything that can be done to one can be done to it.
+/// It dereferences to its [`Network`].
 pub struct Simulation {
     network: Network,
-    /// By the host's number.
+    /// Indexed by the host's number.
     machines: Vec<Machine>,
-    /// The host of each process that runs.
+    /// The host of each running process, indexed by process number.
     owners: Vec<Option<Host>>,
-    /// Hosts that have something to do now.
+    /// Hosts whose reactor has work now.
     runnable: Vec<Host>,
-    /// What was scripted, by time and number.
+    /// Scripted actions as (time, number).
     script: BinaryHeap<Reverse<(u64, u64)>>,
     actions: BTreeMap<u64, Action>,
     scripted: u64,
     order: Random,
     awake: Vec<u32>,
-    /// Hosts whose reactor the caller has reached since the last step.
+    /// Hosts whose reactor the caller has borrowed since the last step.
     touched: Vec<Host>,
     turns: u64,
-    /// What happened since the time last moved.
+    /// Turns since virtual time last advanced.
     standstill: Standstill,
     panics: u64,
     pub(super) panics_allowed: bool,
-    pub(super) reign: Option<ActiveChaos>,
-    pub(super) reigns: u64,
-    /// What scripted strikes draw from.
-    pub(super) strikes: Option<Random>,
-    /// What an action of the script could not do.
+    pub(super) active_chaos: Option<ActiveChaos>,
+    pub(super) chaos_count: u64,
+    /// The random stream of scripted faults.
+    pub(super) fault_random: Option<Random>,
+    /// The error of a scripted action; it ends the run.
     failed: Option<RunError>,
 }
 
@@ -52,18 +53,18 @@ struct Machine {
     process: u32,
     settings: Option<Settings>,
     boot: Option<Boot>,
-    /// Who hears that a process has ended.
-    told: Option<Box<dyn FnMut(Host)>>,
+    /// Called when a process of the host has ended.
+    on_end: Option<Box<dyn FnMut(Host)>>,
     runnable: bool,
     touched: bool,
     paused: bool,
-    /// Its process has ended, and no other one was begun.
+    /// The process has ended, and no other one was started.
     ended: bool,
-    /// Signals that arrived while it was paused.
+    /// Signals that arrived while the process was paused.
     pending: Vec<Signal>,
-    /// The time of the event that will wake it for a timer.
+    /// The time of the pending timer event.
     timer: Option<u64>,
-    /// What it does takes until then.
+    /// The end of the work of its last turn, in nanoseconds.
     busy_until: u64,
 }
 
@@ -76,13 +77,14 @@ impl Deref for Simulation {
 }
 
 impl Simulation {
-    /// A simulation without hosts. The seed decides everything that chance would.
+    /// Creates a simulation without hosts. The seed determines all randomness.
     pub fn new(seed: u64) -> Simulation {
         let network = Network::new(seed);
         let mut order = network.random("turns");
-        // Half of the seeds tell as little as the contract allows, half as much as Linux does.
+        // Half of the seeds report as little readiness as the contract allows, the others as much
+        // as Linux.
         network.set_minimal_readiness(order.chance(0.5));
-        // A stream of its own.
+        // A separate stream, so that the other draws stay the same.
         network.shuffle_tasks(network.random("tasks or not").chance(0.5));
         Simulation {
             network,
@@ -99,134 +101,141 @@ impl Simulation {
             standstill: Standstill::default(),
             panics: 0,
             panics_allowed: false,
-            reign: None,
-            reigns: 0,
-            strikes: None,
+            active_chaos: None,
+            chaos_count: 0,
+            fault_random: None,
             failed: None,
         }
     }
 
-    /// A handle on the network, for callbacks and conditions.
+    /// Returns a handle to the network, for callbacks and conditions.
     pub fn network(&self) -> Network {
         self.network.clone()
     }
 
     // -- hosts and their reactors --
 
-    /// The host's reactor. The first call makes it, with the settings of [`set_settings`](Simulation::set_settings). It
-    /// runs as a program's does: with [`Settings::handle_signals`], the default, SIGINT and SIGTERM stop it gracefully.
+    /// Returns the host's reactor. The first call creates it with the settings of
+    /// [`set_settings`](Simulation::set_settings). It runs like the reactor of a program: with
+    /// [`Settings::handle_signals`], the default, SIGINT and SIGTERM stop it gracefully.
     ///
-    /// The reactor has a turn if the caller leaves it something to do: a condition of
-    /// [`run_until`](Simulation::run_until) can look at it, and time goes on.
+    /// This call alone causes no turn of the reactor; work that the caller leaves does. A condition
+    /// of [`run_until`](Simulation::run_until) can therefore inspect it without stopping virtual
+    /// time.
     ///
     /// # Panics
-    /// When there is no reactor: the host's process was killed, has crashed or has stopped by itself. A new one begins with
-    /// [`restart`](Simulation::restart) or [`boot`](Simulation::boot); [`look`](Simulation::reactor_ref) returns `None` meanwhile.
+    /// When the host has no reactor, because its process was killed, crashed or stopped by itself.
+    /// [`restart`](Simulation::restart) or [`boot`](Simulation::boot) starts a new one. Until then
+    /// [`reactor_ref`](Simulation::reactor_ref) returns `None`.
     #[track_caller]
     pub fn reactor(&mut self, host: Host) -> &mut Reactor {
         let is_up = self.network.is_up(host);
-        assert!(is_up, "{} has crashed: `restart` brings it back", self.network.name(host));
+        assert!(is_up, "host {} has crashed: call `restart` first", self.network.name(host));
         let ended = self.machine(host).ended;
         assert!(
             !ended,
-            "the process of {} has ended: `restart` or `boot` begins one",
+            "the process of {} has ended: call `restart` or `boot` first",
             self.network.name(host)
         );
         self.make_reactor(host);
         self.touch(host);
         let machine = self.machine(host);
-        // It was made above.
+        // Created above.
         let reactor = machine.reactor.as_mut().unwrap_or_else(|| unreachable!());
         reactor.forget_time();
         reactor
     }
 
-    /// The host's reactor, to look at. `None` before it is made, and from its end (killed, crashed or stopped by itself) until
-    /// the host is [restarted](Simulation::restart).
+    /// Returns the host's reactor for inspection. `None` before it is created, and after it was
+    /// killed, crashed or stopped by itself, until the host is [restarted](Simulation::restart).
     pub fn reactor_ref(&self, host: Host) -> Option<&Reactor> {
         let reactor = self.machines.get(host.index())?.reactor.as_ref()?;
         reactor.forget_time();
         Some(reactor)
     }
 
-    /// The settings of the host's next reactor.
+    /// Sets the settings of the host's next reactor.
     pub fn set_settings(&mut self, host: Host, settings: Settings) {
         self.machine(host).settings = Some(settings);
     }
 
-    /// What runs on a host: at once, and again whenever the host comes back. If the host's process has ended, a new one begins.
+    /// Runs `boot` now, and again each time the host restarts. If the host's process has ended, a
+    /// new one starts.
     ///
     /// # Panics
     /// When the host has crashed.
     ///
     /// # Errors
-    /// What `boot` returns now; later it ends the run with [`RunError::Failed`].
+    /// The error that `boot` returns now. A later error ends the run with [`RunError::Failed`].
     pub fn boot(
         &mut self,
         host: Host,
         mut boot: impl FnMut(&mut Reactor) -> crate::Result<()> + 'static,
     ) -> crate::Result<()> {
         self.machine(host).ended = false;
-        self.hearing(host, |simulation| boot(simulation.reactor(host)))?;
+        self.with_log(host, |simulation| boot(simulation.reactor(host)))?;
         self.machine(host).boot = Some(Box::new(boot));
         Ok(())
     }
 
-    /// Calls `told` whenever a process of the host has ended: killed, crashed, or stopped by itself.
-    pub fn on_end(&mut self, host: Host, told: impl FnMut(Host) + 'static) {
-        self.machine(host).told = Some(Box::new(told));
+    /// Calls `callback` each time a process of the host has ended: killed, crashed, or stopped by
+    /// itself.
+    pub fn on_end(&mut self, host: Host, callback: impl FnMut(Host) + 'static) {
+        self.machine(host).on_end = Some(Box::new(callback));
     }
 
-    /// The host's process ends without warning (SIGKILL): nothing of it is called any more. Its system closes what it
-    /// had open: peers see the end, or a reset where something was unread.
+    /// Kills the host's process without warning (SIGKILL). No further callback of it runs. The
+    /// kernel closes its sockets: peers see the end of the stream, or a reset where data was
+    /// unread.
     pub fn kill(&mut self, host: Host) {
         let process = self.machine(host).process;
         if let Some(reactor) = self.take_reactor(host) {
             self.network.kill_process(process);
             self.network.note_fault(FaultKind::Kill, host);
-            self.hearing(host, |_| reactor.kill());
+            self.with_log(host, |_| reactor.kill());
         }
     }
 
-    /// The host loses its power: nothing of it is called any more, and its peers hear nothing. Their
-    /// connections are half open until they send something, or ask.
+    /// Cuts the host's power. No further callback of it runs, and no packet reports the loss to its
+    /// peers. Their connections are half open until they send data or keep-alive probes.
     pub fn crash(&mut self, host: Host) {
         self.network.power_off(host);
         if let Some(reactor) = self.take_reactor(host) {
-            self.hearing(host, |_| reactor.kill());
+            self.with_log(host, |_| reactor.kill());
         }
     }
 
-    /// A host whose process was killed, has crashed or has stopped comes back, and boots. (One that runs is killed first.)
-    /// Without a [`boot`](Simulation::boot) the next [`reactor`](Simulation::reactor) is a new one.
+    /// Restarts and boots a host whose process was killed, crashed or stopped. A running process is
+    /// killed first. Without a [`boot`](Simulation::boot), the next call of
+    /// [`reactor`](Simulation::reactor) creates a new reactor.
     ///
     /// # Errors
-    /// What its [`boot`](Simulation::boot) returns.
+    /// The error that its [`boot`](Simulation::boot) returns.
     pub fn restart(&mut self, host: Host) -> crate::Result<()> {
         self.kill(host);
         self.network.power_on(host);
         self.machine(host).ended = false;
         self.network.note_fault(FaultKind::Restart, host);
         let Some(mut boot) = self.machine(host).boot.take() else { return Ok(()) };
-        let booted = self.hearing(host, |simulation| boot(simulation.reactor(host)));
+        let booted = self.with_log(host, |simulation| boot(simulation.reactor(host)));
         self.machine(host).boot = Some(boot);
         booted
     }
 
-    /// As [`restart`](Simulation::restart); an error ends the run.
+    /// Like [`restart`](Simulation::restart), but an error ends the run.
     pub(super) fn restart_or_fail(&mut self, host: Host) {
         if let Err(error) = self.restart(host) {
             self.failed = Some(RunError::Failed { host: self.network.name(host), error });
         }
     }
 
-    /// The host's process stands still (SIGSTOP); its system goes on to take what comes.
+    /// Pauses the host's process (SIGSTOP). Its kernel continues to receive.
     pub fn pause(&mut self, host: Host) {
         self.network.note_fault(FaultKind::Pause, host);
         self.machine(host).paused = true;
     }
 
-    /// It goes on (SIGCONT). Signals that were sent meanwhile are delivered.
+    /// Resumes the host's process (SIGCONT). Signals that were sent meanwhile are delivered.
     pub fn resume(&mut self, host: Host) {
         self.machine(host).paused = false;
         for signal in std::mem::take(&mut self.machine(host).pending) {
@@ -235,12 +244,18 @@ impl Simulation {
         self.make_runnable(host);
     }
 
-    /// Sends the host's process a signal, as `kill` does. Handlers of [`Reactor::on_signal`] run. The first SIGINT or SIGTERM
-    /// that has no handler stops the reactor [gracefully](Reactor::stop_gracefully), if its
-    /// [`Settings::handle_signals`] is on, as by default; the second one kills the process at once. Other signals
-    /// without a handler do what the system does by default: SIGTSTP [pauses](Simulation::pause) the process, SIGWINCH and
-    /// SIGCHLD do nothing, the rest kill it. SIGCONT [resumes](Simulation::resume) a paused process, handler or not; it has its
-    /// other signals then, each of them once.
+    /// Sends a signal to the host's process, as `kill` does. Handlers of [`Reactor::on_signal`]
+    /// run. Signals without a handler have these effects:
+    ///
+    /// - SIGINT, SIGTERM: the first one stops the reactor [gracefully](Reactor::stop_gracefully),
+    ///   if [`Settings::handle_signals`] is on (the default). The second one kills the process at
+    ///   once.
+    /// - SIGTSTP [pauses](Simulation::pause) the process.
+    /// - SIGWINCH and SIGCHLD are ignored.
+    /// - The others kill the process.
+    ///
+    /// SIGCONT [resumes](Simulation::resume) a paused process, with or without a handler. The
+    /// process then receives its pending signals, each of them once.
     ///
     /// ```
     /// use std::time::Duration;
@@ -283,8 +298,8 @@ impl Simulation {
 
     // -- scripts --
 
-    /// Does something at a time of the world; at once, if it is over. Actions of the same time come in the order in which
-    /// they were scripted, before anything else.
+    /// Schedules an action at a virtual time; at once, if that time has passed. Actions of the same
+    /// time run in the order in which they were scheduled, before all other events.
     pub fn at(&mut self, time: Duration, action: impl FnOnce(&mut Simulation) + 'static) {
         self.scripted += 1;
         let at = Instant::from_origin(time).nanoseconds();
@@ -292,7 +307,7 @@ impl Simulation {
         self.actions.insert(self.scripted, Box::new(action));
     }
 
-    /// Does something after this much of the world's time.
+    /// Schedules an action after a delay in virtual time.
     pub fn after(&mut self, delay: Duration, action: impl FnOnce(&mut Simulation) + 'static) {
         let at = self.network.now() + delay;
         self.at(at.since_origin(), action);
@@ -300,20 +315,20 @@ impl Simulation {
 
     // -- the run --
 
-    /// Gives one reactor a turn, or lets the time go on to the next thing that happens.
+    /// Gives one reactor a turn, or advances virtual time to the next event.
     ///
     /// # Errors
-    /// [`RunError::Failed`], [`RunError::Livelock`].
+    /// [`RunError::Failed`], [`RunError::Panicked`], [`RunError::Livelock`].
     pub fn step(&mut self) -> Result<Step, RunError> {
         self.step_until(None)
     }
 
-    /// Runs for so long in virtual time. When nothing is left to do the time passes all the same.
+    /// Runs for a duration of virtual time. Time passes even when no work is left.
     ///
     /// # Errors
-    /// [`RunError::Failed`], [`RunError::Livelock`].
+    /// Those of [`step`](Simulation::step).
     pub fn run_for(&mut self, time: Duration) -> Result<(), RunError> {
-        // What the caller did in between is a new beginning.
+        // The caller's own calls in between do not count as a livelock.
         self.standstill = Standstill::default();
         let end = self.network.now() + time;
         while self.step_until(Some(end))? != Step::Nothing {}
@@ -321,19 +336,20 @@ impl Simulation {
         Ok(())
     }
 
-    /// Runs until `done`, which is asked before each step.
+    /// Runs until `done` returns true. It is called before each step.
     ///
     /// # Errors
-    /// [`RunError::Deadlock`] when nothing can ever happen again; [`RunError::TimedOut`] after a year; those of
-    /// [`step`](Simulation::step).
+    /// - [`RunError::Deadlock`] when no event is left.
+    /// - [`RunError::TimedOut`] after a year.
+    /// - Those of [`step`](Simulation::step).
     pub fn run_until(&mut self, mut done: impl FnMut(&mut Simulation) -> bool) -> Result<(), RunError> {
-        let end = self.network.now() + A_YEAR;
+        let end = self.network.now() + MAX_RUN;
         while !done(self) {
             match self.step_until(Some(end))? {
                 Step::Nothing if self.next().is_none() => {
                     return Err(RunError::Deadlock {
                         at: self.network.now(),
-                        waiting: self.network.who_waits(),
+                        waiting: self.network.describe_waiting(),
                     });
                 }
                 Step::Nothing => return Err(RunError::TimedOut { at: end }),
@@ -343,10 +359,11 @@ impl Simulation {
         Ok(())
     }
 
-    /// Runs until nothing is left to do: no packet travels, no timer is set, nothing is scripted.
+    /// Runs until no work is left: no packet in flight, no timer, no scripted action.
     ///
     /// # Errors
-    /// [`RunError::TimedOut`] when after this much virtual time there still is something; those of [`step`](Simulation::step).
+    /// - [`RunError::TimedOut`] when work is left after `limit` of virtual time.
+    /// - Those of [`step`](Simulation::step).
     pub fn run_until_idle(&mut self, limit: Duration) -> Result<(), RunError> {
         let end = self.network.now() + limit;
         while self.step_until(Some(end))? != Step::Nothing {}
@@ -356,12 +373,12 @@ impl Simulation {
         }
     }
 
-    /// Turns that reactors have had.
+    /// The number of turns of all reactors.
     pub fn turns(&self) -> u64 {
         self.turns
     }
 
-    /// Callbacks that panicked, of all reactors that there were.
+    /// The number of callbacks that panicked, on all reactors up to now.
     pub fn panics(&self) -> u64 {
         let running = self.machines.iter().filter_map(|machine| machine.reactor.as_ref());
         self.panics + running.map(|reactor| reactor.statistics().panics).sum::<u64>()
@@ -369,7 +386,7 @@ impl Simulation {
 
     fn step_until(&mut self, end: Option<Instant>) -> Result<Step, RunError> {
         loop {
-            self.act();
+            self.run_script();
             if let Some(failed) = self.failed.take() {
                 return Err(failed);
             }
@@ -377,7 +394,7 @@ impl Simulation {
             self.collect();
             if let Some(host) = self.next_host() {
                 self.standstill.note_turn(host);
-                if self.standstill.turns > MOST_TURNS_AT_ONCE {
+                if self.standstill.turns > MAX_TURNS_AT_ONCE {
                     let (at, turns) = (self.network.now(), self.standstill.turns);
                     let cause = self.standstill.cause(&self.network);
                     return Err(RunError::Livelock { at, turns, cause });
@@ -400,14 +417,14 @@ impl Simulation {
         }
     }
 
-    /// When the next thing happens, in nanoseconds: in the network, or by the script.
+    /// The time of the next event in nanoseconds, of the network or of the script.
     fn next(&self) -> Option<u64> {
         let scripted = self.script.peek().map(|Reverse((at, _))| *at);
         [self.network.next(), scripted].into_iter().flatten().min()
     }
 
-    /// Does what was scripted for now.
-    fn act(&mut self) {
+    /// Runs the scripted actions that are due.
+    fn run_script(&mut self) {
         let now = self.network.now().nanoseconds();
         while let Some(Reverse((at, number))) = self.script.peek().copied() {
             if at > now {
@@ -420,7 +437,7 @@ impl Simulation {
         }
     }
 
-    /// Finds out who has something to do.
+    /// Marks the hosts of woken processes as runnable.
     fn collect(&mut self) {
         let mut awake = std::mem::take(&mut self.awake);
         self.network.catch_up(&mut awake);
@@ -434,7 +451,7 @@ impl Simulation {
         self.awake = awake;
     }
 
-    /// One of those that have something to do, which the seed chooses.
+    /// Takes a runnable host, chosen by the seed.
     fn next_host(&mut self) -> Option<Host> {
         while !self.runnable.is_empty() {
             let chosen = self.order.index(self.runnable.len());
@@ -461,17 +478,17 @@ impl Simulation {
         let now = self.network.now().nanoseconds();
         let machine = &mut self.machines[host.index()];
         let process = machine.process;
-        // `next_host` chooses only those that have one.
+        // `next_host` chooses only hosts with a reactor.
         let Some(reactor) = machine.reactor.as_mut() else { return Ok(()) };
         if machine.timer.is_some_and(|timer| timer <= now) {
             machine.timer = None;
         }
-        let (goes_on, said) = unlogged::kept(|| reactor.iterate(Some(Duration::ZERO)));
-        for line in said {
-            self.network.note_said(host, line);
+        let (running, log_lines) = unlogged::collect(|| reactor.iterate(Some(Duration::ZERO)));
+        for line in log_lines {
+            self.network.note_log_line(host, line);
         }
-        let goes_on = match goes_on {
-            Ok(goes_on) => goes_on,
+        let running = match running {
+            Ok(running) => running,
             Err(error) => return Err(RunError::Failed { host: self.network.name(host), error }),
         };
         if let Some(text) = reactor.take_panic().filter(|_| !self.panics_allowed) {
@@ -479,21 +496,21 @@ impl Simulation {
             return Err(RunError::Panicked { host: self.network.name(host), at, text });
         }
         let agenda = reactor.agenda();
-        if !goes_on || agenda == NextTurn::Finished {
+        if !running || agenda == NextTurn::Finished {
             let ended = self.take_reactor(host);
-            self.hearing(host, |_| drop(ended));
+            self.with_log(host, |_| drop(ended));
             return Ok(());
         }
         let busy_until = now.saturating_add(self.network.take_spent(process));
-        let has_news = self.network.has_news(process);
+        let has_pending = self.network.has_pending(process);
         let next = match agenda {
-            NextTurn::At(at) if !has_news => Some(self.network.world_time(process, at).max(busy_until)),
-            NextTurn::Idle if !has_news => None,
+            NextTurn::At(at) if !has_pending => Some(self.network.world_time(process, at).max(busy_until)),
+            NextTurn::Idle if !has_pending => None,
             _ => Some(busy_until),
         };
         machine.busy_until = busy_until;
         if next.is_some_and(|next| next <= now) {
-            match has_news {
+            match has_pending {
                 true => self.standstill.by_network += 1,
                 false => self.standstill.by_itself += 1,
             }
@@ -502,16 +519,16 @@ impl Simulation {
         Ok(())
     }
 
-    /// Does something that runs code of the host. What that says without a logger goes into the trace.
-    fn hearing<R>(&mut self, host: Host, call: impl FnOnce(&mut Simulation) -> R) -> R {
-        let (result, said) = unlogged::kept(|| call(self));
-        for line in said {
-            self.network.note_said(host, line);
+    /// Runs code of the host. Lines that it logs without a logger go into the trace.
+    fn with_log<R>(&mut self, host: Host, call: impl FnOnce(&mut Simulation) -> R) -> R {
+        let (result, log_lines) = unlogged::collect(|| call(self));
+        for line in log_lines {
+            self.network.note_log_line(host, line);
         }
         result
     }
 
-    /// The caller has the host's reactor: what it leaves to do is planned with the next step.
+    /// The caller has borrowed the host's reactor. The next step plans the work left there.
     fn touch(&mut self, host: Host) {
         let machine = self.machine(host);
         if !machine.touched {
@@ -520,8 +537,8 @@ impl Simulation {
         }
     }
 
-    /// Plans turns for reactors that the caller has left something to do. One that was only looked at has none, so that a
-    /// condition which looks at it in each step does not stop the time.
+    /// Plans turns for the reactors that the caller has left work for. A reactor that was only
+    /// inspected gets none: a condition that inspects it in each step would stop virtual time.
     fn plan_touched(&mut self) {
         let mut touched = std::mem::take(&mut self.touched);
         for host in touched.drain(..) {
@@ -532,7 +549,7 @@ impl Simulation {
             let now = self.network.now().nanoseconds();
             let next = match agenda {
                 NextTurn::At(at) => Some(self.network.world_time(process, at).max(busy_until)),
-                // Calls that take time have their cost in a turn.
+                // The cost of system calls is charged to a turn.
                 NextTurn::Idle if !self.network.has_spent(process) => None,
                 _ => Some(now),
             };
@@ -544,7 +561,7 @@ impl Simulation {
         self.touched = touched;
     }
 
-    /// The host's reactor has something to do then.
+    /// Schedules the next turn of the host's reactor.
     fn plan(&mut self, host: Host, next: Option<u64>) {
         let now = self.network.now().nanoseconds();
         let machine = self.machine(host);
@@ -561,7 +578,7 @@ impl Simulation {
         }
     }
 
-    /// Whether it was not already.
+    /// Returns whether the host was not runnable before.
     fn make_runnable(&mut self, host: Host) -> bool {
         let machine = self.machine(host);
         let first = !machine.runnable;
@@ -595,7 +612,7 @@ impl Simulation {
         machine.timer = None;
         machine.busy_until = 0;
         let mut reactor = Reactor::on(Box::new(net), settings);
-        // As `run` begins. A simulated system lets every signal be watched.
+        // As `run` does at its start. A simulated kernel lets every signal be watched.
         let _ = reactor.watch_default_signals();
         machine.reactor = Some(reactor);
         self.make_runnable(host);
@@ -612,43 +629,43 @@ impl Simulation {
         if let Some(owner) = self.owners.get_mut(process as usize) {
             *owner = None;
         }
-        if let Some(mut told) = self.machine(host).told.take() {
-            told(host);
-            self.machine(host).told = Some(told);
+        if let Some(mut on_end) = self.machine(host).on_end.take() {
+            on_end(host);
+            self.machine(host).on_end = Some(on_end);
         }
         Some(reactor)
     }
 }
 
-/// The network goes on: a reactor alone, which its owner turns, on a simulated network.
+/// Reactors without a [`Simulation`], which the caller runs on a simulated network.
 impl Network {
-    /// A reactor on a host that the caller turns himself, or lets run: a poll that waits lets the world's time
-    /// pass. With several of them, give turns to each. One that waits for something that can never happen fails with
-    /// [`Error::System`](crate::Error::System), whose source says who waits for what.
+    /// Returns a reactor that the caller runs or turns. A poll that waits advances virtual time.
+    /// With several such reactors, give turns to each. A poll without any event left fails with
+    /// [`Error::System`](crate::Error::System), whose source lists the waiting processes.
     pub fn reactor(&self, host: Host, settings: Settings) -> Reactor {
         let net = SimNet::alone(self, host, settings.thread_limits());
         Reactor::on(Box::new(net), settings)
     }
 }
 
-/// What has happened since the time last moved: for the error of a run in which it does not.
+/// Counts turns since virtual time last advanced, for [`RunError::Livelock`].
 #[derive(Default)]
 struct Standstill {
     turns: u64,
-    /// Turns that packets, threads or child processes led to.
+    /// Turns caused by packets, threads or child processes.
     by_network: u64,
-    /// Turns that the reactor's turn before led to.
+    /// Turns caused by the reactor's preceding turn.
     by_itself: u64,
-    /// Turns that the caller led to, by what it did with a reactor.
+    /// Turns caused by the caller's use of a reactor.
     by_caller: u64,
-    /// Hosts that have had the last turns.
+    /// Hosts of the last turns.
     hosts: BTreeSet<Host>,
 }
 
 impl Standstill {
     fn note_turn(&mut self, host: Host) {
         self.turns += 1;
-        if self.turns + LAST_TURNS > MOST_TURNS_AT_ONCE {
+        if self.turns + LAST_TURNS > MAX_TURNS_AT_ONCE {
             self.hosts.insert(host);
         }
     }
@@ -657,24 +674,20 @@ impl Standstill {
         let names: Vec<String> = self.hosts.iter().map(|host| network.name(*host)).collect();
         let names = names.join(" and ");
         if self.by_caller >= self.by_network.max(self.by_itself) {
-            format!(
-                "each step finds new work for {names}, which the condition of the run or the caller begins"
-            )
+            format!("each step finds new work for {names}, started by the condition or the caller")
         } else if self.by_itself >= self.by_network {
-            format!(
-                "{names} always has something to do: a timed call without delay or a task that never waits"
-            )
+            format!("{names} is always busy: a timed call without delay, or a task that never waits")
         } else {
-            format!("what is sent to {names} takes no time: give the links a latency")
+            format!("packets to {names} have no latency: set one on the links")
         }
     }
 }
 
-/// Turns whose hosts the error names.
+/// The number of last turns whose hosts the error names.
 const LAST_TURNS: u64 = 100;
 
-/// So many turns without any time between them are a circle.
-const MOST_TURNS_AT_ONCE: u64 = 1_000_000;
+/// Limit of turns without an advance of virtual time; more are a livelock.
+const MAX_TURNS_AT_ONCE: u64 = 1_000_000;
 
-/// Nobody waits longer.
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Limit of [`run_until`](Simulation::run_until).
+const MAX_RUN: Duration = Duration::from_secs(365 * 24 * 3600);

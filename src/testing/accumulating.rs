@@ -1,9 +1,10 @@
-//! A protocol that keeps what it hears.
+//! A protocol that records its callbacks.
 
 use crate::{Address, Protocol, Reason, Transport};
 
-/// Keeps all that comes, and how it began and ended. (Twisted: `AccumulatingProtocol`.) It says nothing by itself, and closes
-/// when its peer does, unless [`stays_open`](AccumulatingProtocol::stays_open).
+/// A protocol that records received data and the start and end of its connection. (Twisted:
+/// `AccumulatingProtocol`.) It writes nothing, and closes when its peer does, unless
+/// [`stays_open`](AccumulatingProtocol::stays_open).
 ///
 /// ```
 /// use twistor::Reason;
@@ -21,27 +22,27 @@ use crate::{Address, Protocol, Reason, Transport};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccumulatingProtocol {
-    /// Leave the connection open when the peer has ended its direction. Default: no.
+    /// Leaves the connection open after the peer's FIN. Default: false.
     pub stays_open: bool,
-    /// The peer, once the connection is made.
+    /// The peer's address, once the connection is made.
     pub peer: Option<Address>,
-    /// How often `connection_made` came.
+    /// The number of `connection_made` calls.
     pub made: usize,
-    /// All that came.
+    /// All received bytes.
     pub data: Vec<u8>,
-    /// How many bytes each `data_received` had.
+    /// The length of the data of each `data_received`.
     pub pieces: Vec<usize>,
-    /// The peer has ended its direction.
+    /// `read_connection_lost` was called: the peer has closed its write side.
     pub read_lost: bool,
-    /// Our direction has ended, as it was asked to.
+    /// `write_connection_lost` was called: the requested half-close is complete.
     pub write_lost: bool,
-    /// How often `pause_writing` and `resume_writing` came.
+    /// The number of `pause_writing` calls.
     pub paused: usize,
-    /// See [`paused`](AccumulatingProtocol::paused).
+    /// The number of `resume_writing` calls.
     pub resumed: usize,
-    /// How often `connection_lost` came.
+    /// The number of `connection_lost` calls.
     pub closed: usize,
-    /// Why the connection was lost.
+    /// The reason of the loss.
     pub lost: Option<Reason>,
 }
 

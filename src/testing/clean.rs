@@ -1,9 +1,9 @@
-//! Whether anything is left over.
+//! A check for leftovers of a reactor.
 
 use crate::Reactor;
 
-/// Fails when a reactor, real or not, still has something: a connection, a listener, a connector, a job, a timed call.
-/// (Twisted: trial's dirty reactor check.)
+/// Fails if a reactor, real or simulated, still has a connection, a listener, a connector, a job or
+/// a timed call. (Twisted: trial's dirty reactor check.)
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::Reactor;
 /// ```
 ///
 /// # Panics
-/// When there is anything: with a line for each.
+/// If there is a leftover. The message has a line for each.
 #[track_caller]
 pub fn assert_clean(reactor: &Reactor) {
     let mut left = reactor.inventory();

@@ -1,16 +1,17 @@
-//! A reactor whose time is the test's.
+//! A reactor whose time the test controls.
 
 use std::time::Duration;
 
-use super::stage::{HERE, Stage};
+use super::stage::{Stage, TESTED_HOST};
 use crate::{DelayedCall, Instant, Reactor, Settings};
 
-/// A reactor with virtual time, which stands still until the test lets it pass. (Twisted: `task.Clock`.)
+/// A reactor with virtual time, which passes only when the test advances it. (Twisted:
+/// `task.Clock`.)
 ///
-/// Unlike Twisted's, which sets the time to the end and then makes all calls that are due, time stops at each call on its
-/// way: each sees the time at which it was to come, as it would in a program, and what it sets counts from there. So
-/// one long [`advance`](Clock::advance) does the same as many short ones. A call that is set for now by another one comes
-/// within the same advance.
+/// Twisted's clock sets the time to the end and then runs all calls that are due. Here, time stops
+/// at each call. Each call sees the time at which it was due, as in a program, and calls that it
+/// schedules count from there. So one long [`advance`](Clock::advance) has the same effect as many
+/// short ones. A call without delay, scheduled by another call, runs within the same advance.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -31,8 +32,9 @@ use crate::{DelayedCall, Instant, Reactor, Settings};
 /// assert_eq!(*seen.borrow(), [0, 10, 20, 30]);
 /// ```
 ///
-/// A panic in a call, a failed assertion for one, is the test's: `advance` panics with its text. The reactor runs
-/// from the beginning. What it connects to is nowhere; see [`MemoryReactor`](super::MemoryReactor) for that.
+/// A panic in a call, such as a failed assertion, fails the test: `advance` panics with its
+/// message. The reactor is running from the start. Its connections lead nowhere; see
+/// [`MemoryReactor`](super::MemoryReactor) for those.
 pub struct Clock {
     stage: Stage,
     host: crate::sim::Host,
@@ -45,48 +47,50 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// A clock at zero.
+    /// Creates a clock at time zero.
     #[track_caller]
     pub fn new() -> Clock {
         Clock::with_settings(Settings::default())
     }
 
-    /// A clock at zero, whose reactor has these settings.
+    /// Creates a clock at time zero, whose reactor has these settings.
     #[track_caller]
     pub fn with_settings(settings: Settings) -> Clock {
         let mut stage = Stage::new();
-        let host = stage.host(HERE, settings);
+        let host = stage.host(TESTED_HOST, settings);
         stage.advance(Duration::ZERO);
         Clock { stage, host }
     }
 
-    /// The reactor. What is asked of it happens with the next [`advance`](Clock::advance), be it of no time.
+    /// Returns the reactor. Requests to it take effect with the next [`advance`](Clock::advance),
+    /// even one of zero duration.
     ///
     /// # Panics
-    /// When it has stopped.
+    /// If it has stopped.
     #[track_caller]
     pub fn reactor(&mut self) -> &mut Reactor {
         self.stage.reactor(self.host)
     }
 
-    /// The time. (Twisted: `seconds`.)
+    /// Returns the virtual time. (Twisted: `seconds`.)
     pub fn now(&self) -> Instant {
         self.stage.now()
     }
 
-    /// As [`Reactor::call_later`]. (Twisted: `callLater`.)
+    /// Schedules a call, like [`Reactor::call_later`]. (Twisted: `callLater`.)
     #[track_caller]
     pub fn call_later(&mut self, delay: Duration, call: impl FnOnce(&mut Reactor) + 'static) -> DelayedCall {
         self.reactor().call_later(delay, call)
     }
 
-    /// Lets time pass. All that comes due, up to the very end, is called, each at its own time. (Twisted: `advance`.)
+    /// Advances the time. Every call that becomes due, up to and including the end, runs at its own
+    /// time. (Twisted: `advance`.)
     #[track_caller]
     pub fn advance(&mut self, time: Duration) {
         self.stage.advance(time);
     }
 
-    /// Lets time pass in these steps, one after the other. (Twisted: `pump`.)
+    /// Advances the time by each of these steps in turn. (Twisted: `pump`.)
     #[track_caller]
     pub fn pump(&mut self, steps: &[Duration]) {
         for step in steps {
@@ -94,12 +98,13 @@ impl Clock {
         }
     }
 
-    /// Whether the reactor has stopped.
+    /// Returns whether the reactor has stopped.
     pub fn has_stopped(&self) -> bool {
         self.stage.has_stopped(self.host)
     }
 
-    /// Panics of callbacks are a part of the test, from now on: they are logged and counted, as outside of tests.
+    /// Makes panics of callbacks part of the test: they are logged and counted, as outside of
+    /// tests.
     pub fn allow_panics(&mut self) {
         self.stage.allow_panics();
     }

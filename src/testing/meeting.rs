@@ -1,4 +1,4 @@
-//! How a tested reactor and the other side of a connection come together.
+//! Connecting a tested reactor to a [`Peer`].
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,95 +9,95 @@ use crate::sim::{Host, PendingConnect, SocketOptions};
 use crate::{Address, ClientFactory, ConnectTcp, Factory, ListenTcp, Protocol, Reactor};
 
 impl Peer {
-    /// The reactor listens, for this one connection, and the other side connects.
+    /// Makes one connection: the reactor listens, and the peer connects.
     #[track_caller]
     pub(super) fn that_connects<P: Protocol>(
         stage: &SharedStage,
-        faces: Host,
+        reactor_host: Host,
         (to, from): (SocketAddr, SocketAddr),
         protocol: Watched<P>,
     ) -> Peer {
-        let listened = stage.reactor(faces).listen_tcp(ListenTcp::new(to), only(protocol));
+        let listened = stage.reactor(reactor_host).listen_tcp(ListenTcp::new(to), only(protocol));
         let listener = listened.unwrap_or_else(|error| panic!("{error}"));
         stage.settle();
         let to = listener.address().socket_address().unwrap_or(to);
-        let peer = Peer::connect(stage, faces, to, Some(from));
+        let peer = Peer::connect(stage, reactor_host, to, Some(from));
         stage.settle();
-        // It is listening until here, unless the protocol has stopped the reactor.
+        // The listener closes here, unless the protocol has stopped the reactor.
         let mut stage = stage.borrow();
-        if !stage.has_stopped(faces) {
-            let _ = stage.reactor(faces).stop_listening(&listener);
+        if !stage.has_stopped(reactor_host) {
+            let _ = stage.reactor(reactor_host).stop_listening(&listener);
         }
         peer
     }
 
-    /// The reactor connects, and the other side accepts.
+    /// Makes one connection: the reactor connects, and the peer accepts.
     #[track_caller]
     pub(super) fn that_accepts<P: Protocol>(
         stage: &SharedStage,
-        faces: Host,
+        reactor_host: Host,
         (from, to): (SocketAddr, SocketAddr),
         protocol: Watched<P>,
     ) -> Peer {
         let network = stage.network();
-        network.hold_connects(faces, true);
+        network.hold_connects(reactor_host, true);
         let options = ConnectTcp { bind: Some(from), ..to.into() };
-        let connected = stage.reactor(faces).connect_tcp(options, only(protocol));
+        let connected = stage.reactor(reactor_host).connect_tcp(options, only(protocol));
         connected.unwrap_or_else(|error| panic!("{error}"));
         stage.settle();
-        network.hold_connects(faces, false);
-        match network.held_connects(faces).pop() {
-            Some(held) => Peer::accept(stage, faces, held),
-            None => panic!("no connection from {from} to {to} can be asked for"),
+        network.hold_connects(reactor_host, false);
+        match network.held_connects(reactor_host).pop() {
+            Some(held) => Peer::accept(stage, reactor_host, held),
+            None => panic!("cannot connect from {from} to {to}"),
         }
     }
 
-    /// Connects to a reactor that listens, from an address, or from any.
+    /// Connects to a listening reactor; `from` is the peer's address, or `None` for any.
     #[track_caller]
     pub(super) fn connect(
         stage: &SharedStage,
-        faces: Host,
+        reactor_host: Host,
         mut to: SocketAddr,
         from: Option<SocketAddr>,
     ) -> Peer {
-        let (network, elsewhere) = (stage.network(), stage.elsewhere());
-        let own = network.addresses(faces);
+        let (network, gateway) = (stage.network(), stage.gateway());
+        let own = network.addresses(reactor_host);
         if to.ip().is_unspecified() {
             let of_its_family = |ip: &&IpAddr| ip.is_ipv4() == to.is_ipv4();
             to.set_ip(own.iter().find(of_its_family).copied().unwrap_or(to.ip()));
         } else if !to.ip().is_loopback() && !own.contains(&to.ip()) {
-            network.add_address(faces, to.ip());
+            network.add_address(reactor_host, to.ip());
         }
-        let host = if to.ip().is_loopback() { faces } else { elsewhere };
+        let host = if to.ip().is_loopback() { reactor_host } else { gateway };
         let options = SocketOptions { bind: from, ..SocketOptions::default() };
         match network.connect(host, to, options) {
             Ok(socket) => {
                 let address = socket.local_address().ok().or(from).unwrap_or(to);
-                Peer::new(stage.clone(), faces, socket, address)
+                Peer::new(stage.clone(), reactor_host, socket, address)
             }
             Err(error) => panic!("cannot connect to {to}: {error}"),
         }
     }
 
-    /// Accepts a connection that a reactor has asked for.
+    /// Accepts a reactor's held connect.
     #[track_caller]
-    pub(super) fn accept(stage: &SharedStage, faces: Host, held: PendingConnect) -> Peer {
-        let (network, elsewhere) = (stage.network(), stage.elsewhere());
+    pub(super) fn accept(stage: &SharedStage, reactor_host: Host, held: PendingConnect) -> Peer {
+        let (network, gateway) = (stage.network(), stage.gateway());
         let ip = held.to.ip();
-        let inside = ip.is_loopback() || network.addresses(faces).contains(&ip);
+        let inside = ip.is_loopback() || network.addresses(reactor_host).contains(&ip);
         let accepted =
-            network.listen(if inside { faces } else { elsewhere }, held.to, 1).and_then(|listener| {
+            network.listen(if inside { reactor_host } else { gateway }, held.to, 1).and_then(|listener| {
                 network.allow_connect(held);
                 listener.accept()
             });
         match accepted {
-            Ok((socket, _)) => Peer::new(stage.clone(), faces, socket, held.to),
-            Err(error) => panic!("nobody can accept a connection to {}: {error}", held.to),
+            Ok((socket, _)) => Peer::new(stage.clone(), reactor_host, socket, held.to),
+            Err(error) => panic!("cannot accept a connection to {}: {error}", held.to),
         }
     }
 }
 
-/// A factory of one protocol.
+/// Returns a factory that builds one protocol, once.
 fn only<P: Protocol>(protocol: P) -> Only<P> {
     Only(Some(protocol))
 }

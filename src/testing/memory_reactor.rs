@@ -1,19 +1,19 @@
-//! A reactor that does nothing of what it is asked, until the test decides about it.
+//! A reactor whose connections the test completes or fails.
 
 use std::cell::RefMut;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::peer::Peer;
-use super::stage::{HERE, SharedStage};
+use super::stage::{SharedStage, TESTED_HOST};
 use crate::sim::{CallKind, Errno, Fault, Host, Network, PendingConnect, RuleId};
 use crate::{Address, ConnectTcp, ConnectorId, Instant, ListenTcp, Listener, Reactor, Settings};
 
-/// A reactor that records what it was asked for: ports to listen on, connections to make. The test decides what
-/// becomes of it. (Twisted: `MemoryReactorClock`, `RaisingMemoryReactor`, `iosim.ConnectionCompleter`.)
+/// A reactor that records requests to listen and to connect. The test decides their results.
+/// (Twisted: `MemoryReactorClock`, `RaisingMemoryReactor`, `iosim.ConnectionCompleter`.)
 ///
-/// Any address can be listened on, and any name is found; nothing leaves the test. Time stands still but for
-/// [`advance`](MemoryReactor::advance).
+/// Every address can be listened on, and every name resolves. No packet leaves the test. Time
+/// passes only in [`advance`](MemoryReactor::advance).
 ///
 /// ```
 /// use twistor::sim::Errno;
@@ -29,7 +29,7 @@ use crate::{Address, ConnectTcp, ConnectorId, Instant, ListenTcp, Listener, Reac
 ///     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 /// }
 ///
-/// /// What is tested.
+/// /// The code under test.
 /// fn begin(reactor: &mut Reactor) -> twistor::Result<()> {
 ///     reactor.listen_tcp("192.0.2.1:80", || Greeter)?;
 ///     reactor.connect_tcp("example.org:7", || Greeter)?;
@@ -50,7 +50,7 @@ use crate::{Address, ConnectTcp, ConnectorId, Instant, ListenTcp, Listener, Reac
 /// # Ok::<(), twistor::Error>(())
 /// ```
 ///
-/// A panic in a callback is the test's: whatever call led to it panics with its text.
+/// A panic in a callback fails the test: the call that caused it panics with its message.
 pub struct MemoryReactor {
     stage: SharedStage,
     host: Host,
@@ -58,23 +58,23 @@ pub struct MemoryReactor {
     connect_rule: Option<RuleId>,
 }
 
-/// A port that is listened on. (Twisted: an entry of `tcpServers`.)
+/// A listening port. (Twisted: an entry of `tcpServers`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
-    /// Its name.
+    /// The listener.
     pub listener: Listener,
-    /// What was asked for: the address, the backlog and the rest.
+    /// The requested options: the address, the backlog and the rest.
     pub options: ListenTcp,
 }
 
-/// A connection that was asked for, and that waits to be decided about. (Twisted: an entry of `tcpClients`.)
+/// A pending connect. (Twisted: an entry of `tcpClients`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connecting {
-    /// The connector that asks.
+    /// The connector.
     pub connector: ConnectorId,
-    /// What was asked for: the host, the port, the timeout, the address to connect from, and the rest.
+    /// The requested options: the host, the port, the timeout, the local address and the rest.
     pub options: ConnectTcp,
-    /// The address that its host was found to have, or the one of those that is tried now.
+    /// The resolved address of this attempt.
     pub address: SocketAddr,
 }
 
@@ -85,38 +85,39 @@ impl Default for MemoryReactor {
 }
 
 impl MemoryReactor {
-    /// One that has not begun to run.
+    /// Creates a reactor that has not started yet.
     pub fn new() -> MemoryReactor {
         MemoryReactor::with_settings(Settings::default())
     }
 
-    /// One with these settings.
+    /// Creates a reactor with these settings, not started yet.
     pub fn with_settings(settings: Settings) -> MemoryReactor {
         let stage = SharedStage::new();
-        let host = stage.borrow().host(HERE, settings);
+        let host = stage.borrow().host(TESTED_HOST, settings);
         stage.network().hold_connects(host, true);
         MemoryReactor { stage, host, listen_rule: None, connect_rule: None }
     }
 
-    /// The reactor. What is asked of it happens with the next call of anything else here.
+    /// Returns the reactor. Requests to it take effect with the next call of another method here.
     ///
     /// # Panics
-    /// When it has stopped.
+    /// If it has stopped.
     #[track_caller]
     pub fn reactor(&mut self) -> RefMut<'_, Reactor> {
         self.stage.reactor(self.host)
     }
 
-    // -- its life and its time --
+    // -- lifecycle and time --
 
-    /// Lets it begin to run: triggers of the startup, and what was to be called when it runs. Everything else here that
-    /// lets something happen does so as well. (Twisted: `run`.)
+    /// Starts the reactor: startup triggers and `call_when_running` calls run. Every other method
+    /// here that runs the reactor starts it as well. (Twisted: `run`.)
     #[track_caller]
     pub fn start(&mut self) {
         self.stage.settle();
     }
 
-    /// Stops it, with all triggers of the shutdown; those before it may hold it up. (Twisted: `stop`.)
+    /// Stops the reactor and runs its shutdown triggers. Triggers before the shutdown may delay it.
+    /// (Twisted: `stop`.)
     #[track_caller]
     pub fn stop(&mut self) {
         self.stage.settle();
@@ -126,40 +127,43 @@ impl MemoryReactor {
         }
     }
 
-    /// Whether it has begun to run: what was to be called when it runs was called. (Twisted: `hasRun`.)
+    /// Returns whether the reactor has started: `call_when_running` calls have run. (Twisted:
+    /// `hasRun`.)
     pub fn has_run(&self) -> bool {
         self.has_stopped() || self.stage.reactor(self.host).running()
     }
 
-    /// Whether it has stopped. (Twisted: `hasStopped`.)
+    /// Returns whether it has stopped. (Twisted: `hasStopped`.)
     pub fn has_stopped(&self) -> bool {
         self.stage.has_stopped(self.host)
     }
 
-    /// The time.
+    /// Returns the virtual time.
     pub fn now(&self) -> Instant {
         self.stage.now()
     }
 
-    /// Lets time pass: timed calls come, each at its own time. See [`Clock`](super::Clock).
+    /// Advances the time. Timed calls run, each at its own time. See [`Clock`](super::Clock).
     #[track_caller]
     pub fn advance(&mut self, time: Duration) {
         self.stage.advance(time);
     }
 
-    /// Panics of callbacks are a part of the test, from now on: they are logged and counted, as outside of tests.
+    /// Makes panics of callbacks part of the test: they are logged and counted, as outside of
+    /// tests.
     pub fn allow_panics(&mut self) {
         self.stage.borrow().allow_panics();
     }
 
-    /// The simulated network that it stands on, for what is not offered here, and its host there.
+    /// Returns the underlying simulated network and the reactor's host, for features without a
+    /// method here.
     pub fn network(&self) -> (Network, Host) {
         (self.stage.network(), self.host)
     }
 
     // -- listening --
 
-    /// The ports that are listened on now. (Twisted: `tcpServers`.)
+    /// Returns the listening ports. (Twisted: `tcpServers`.)
     pub fn listening(&self) -> Vec<Listening> {
         if self.has_stopped() {
             return Vec::new();
@@ -172,19 +176,20 @@ impl MemoryReactor {
         reactor.listeners().into_iter().filter_map(with_options).collect()
     }
 
-    /// Connects to one of them, from an address of the kit's choice. A wildcard address is this reactor's own.
+    /// Connects to a listening port, from an address that the kit chooses. A wildcard address means
+    /// this reactor's own.
     ///
     /// # Panics
-    /// When nobody listens there. (A listener that refuses a connection has accepted and closed it.)
+    /// If there is no listener. (A listener that refuses a connection accepts and closes it.)
     #[track_caller]
     pub fn connect(&mut self, to: impl Into<SocketAddr>) -> Peer {
         self.connect_peer(to.into(), None)
     }
 
-    /// The same, from an address of the test's choice.
+    /// Connects to a listening port, from this address.
     ///
     /// # Panics
-    /// When nobody listens there, or the addresses are of different families.
+    /// If there is no listener, or the addresses are of different families.
     #[track_caller]
     pub fn connect_from(&mut self, from: impl Into<SocketAddr>, to: impl Into<SocketAddr>) -> Peer {
         self.connect_peer(to.into(), Some(from.into()))
@@ -198,7 +203,7 @@ impl MemoryReactor {
                 address.port() == to.port() && (address.ip() == to.ip() || address.ip().is_unspecified())
             })
         };
-        assert!(self.listening().iter().any(there), "nobody listens on {to}");
+        assert!(self.listening().iter().any(there), "there is no listener on {to}");
         let mut peer = Peer::connect(&self.stage, self.host, to, from);
         peer.sync();
         peer
@@ -206,7 +211,8 @@ impl MemoryReactor {
 
     // -- connecting --
 
-    /// The connections that were asked for and wait, in the order in which the network was asked. (Twisted: `tcpClients`.)
+    /// Returns the pending connects, in the order in which they were started. (Twisted:
+    /// `tcpClients`.)
     #[track_caller]
     pub fn connecting(&mut self) -> Vec<Connecting> {
         let held = self.held();
@@ -222,11 +228,11 @@ impl MemoryReactor {
         held.into_iter().filter_map(asked).collect()
     }
 
-    /// Lets the first of them be made. What it leads to is in the test's hands. (Twisted:
+    /// Completes the first pending connect, and returns its peer. (Twisted:
     /// `ConnectionCompleter.succeedOnce`.)
     ///
     /// # Panics
-    /// When there is none, or the reactor itself listens on the address.
+    /// If there is none, or the reactor itself listens on the address.
     #[track_caller]
     pub fn succeed_next(&mut self) -> Peer {
         let held = self.next();
@@ -235,12 +241,12 @@ impl MemoryReactor {
         peer
     }
 
-    /// Lets the first of them fail with an error of the system. (Twisted: `ConnectionCompleter.failOnce`.) For one that
-    /// nobody answers, let time pass; for names that are not found, see
-    /// [`Network::set_name_resolution`].
+    /// Fails the first pending connect with a system error. (Twisted:
+    /// `ConnectionCompleter.failOnce`.) For a connect without an answer, advance the time. For
+    /// failing name resolution see [`Network::set_name_resolution`].
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     #[track_caller]
     pub fn fail_next(&mut self, errno: Errno) {
         let held = self.next();
@@ -248,10 +254,11 @@ impl MemoryReactor {
         self.stage.settle();
     }
 
-    /// Lets the first of them go its way: to the reactor's own listener if it has one there; everybody else refuses it.
+    /// Routes the first pending connect to the reactor's own listener, if there is one at the
+    /// address. Otherwise it is refused.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     #[track_caller]
     pub fn allow_next(&mut self) {
         let held = self.next();
@@ -274,18 +281,19 @@ impl MemoryReactor {
     fn next(&mut self) -> PendingConnect {
         match self.held().first() {
             Some(held) => *held,
-            None => panic!("no connection waits to be made"),
+            None => panic!("there is no pending connect"),
         }
     }
 
-    // -- refusing to do what it is asked --
+    // -- failing requests --
 
-    /// From now on, every `listen_tcp` fails with this error; `None`: none does. (Twisted: `RaisingMemoryReactor`.)
+    /// Makes every following `listen_tcp` fail with this error; `None` ends it. (Twisted:
+    /// `RaisingMemoryReactor`.)
     pub fn fail_listens(&mut self, errno: impl Into<Option<Errno>>) {
         self.listen_rule = self.fail(CallKind::Bind, errno.into(), self.listen_rule);
     }
 
-    /// From now on, every attempt to connect fails with this error before anything is recorded; `None`: none does.
+    /// Makes every following connect fail with this error, without recording it; `None` ends it.
     /// (Twisted: `RaisingMemoryReactor`.)
     pub fn fail_connects(&mut self, errno: impl Into<Option<Errno>>) {
         self.connect_rule = self.fail(CallKind::Connect, errno.into(), self.connect_rule);

@@ -1,12 +1,14 @@
-//! The testing kit: one protocol alone, two joined stepwise, a reactor whose time and network are the test's.
+//! Testing kit: one protocol alone, two joined step by step, and a reactor with virtual time and a
+//! simulated network.
 //!
-//! There is no second fake under it. Whatever is tested here is an ordinary connection of an ordinary
-//! [`Reactor`](crate::Reactor), on the simulated network of [`sim`](crate::sim): buffers, water marks, half-close and
-//! limits are those of production. The kit only sees to it that the network takes no time and does nothing unasked.
+//! There is no second fake below it. Each tested connection is an ordinary connection of an
+//! ordinary [`Reactor`](crate::Reactor), on the simulated network of [`sim`](crate::sim). Buffers,
+//! water marks, half-close and limits are those of production. The kit sets all latencies to zero
+//! and turns random faults off.
 //!
 //! # Three steps
 //!
-//! All three test the same little protocol:
+//! All three test the same protocol:
 //!
 //! ```
 //! use twistor::{Protocol, Transport};
@@ -33,8 +35,8 @@
 //! }
 //! ```
 //!
-//! **First: does it say the right thing?** A [`StringTransport`] has one protocol. The test is its peer: it feeds
-//! bytes, cut as it likes, and looks at what was written and asked for.
+//! **First: one protocol.** A [`StringTransport`] has one protocol, and the test is its peer. It
+//! feeds bytes, cut in any way, and checks the written bytes and the state of the connection.
 //!
 //! ```
 //! use twistor::Reason;
@@ -66,8 +68,8 @@
 //! assert_eq!(transport.lost(), Some(Reason::Done));
 //! ```
 //!
-//! **Second: does it get on with its peer?** A [`Pair`] joins two protocols with a wire that the test works: step by
-//! step, or until both are quiet; cut, or with bytes lost.
+//! **Second: two protocols.** A [`Pair`] joins two protocols by a wire that the test controls. The
+//! test carries bytes step by step or until both are idle, cuts the wire, or drops bytes.
 //!
 //! ```
 //! use twistor::testing::{AccumulatingProtocol, Pair};
@@ -101,8 +103,8 @@
 //! assert!(pair.server.lost().is_some() && pair.client.lost().is_some());
 //! ```
 //!
-//! **Third: does the whole hold, whatever the network does?** A [`Simulation`](crate::sim::Simulation) has any number of hosts, links
-//! with latency and loss, faults, and a seed; a scenario is run with many of them.
+//! **Third: whole networks.** A [`Simulation`](crate::sim::Simulation) has any number of hosts,
+//! links with latency and loss, faults, and a seed. A scenario is run with many seeds.
 //!
 //! ```
 //! use std::cell::RefCell;
@@ -150,18 +152,18 @@
 //! });
 //! ```
 //!
-//! # Which one
+//! # Choosing a tool
 //!
-//! - What a protocol answers to which bytes, when it pauses, what it does at the end: a [`StringTransport`].
-//! - A dialogue, both of whose sides are yours: a [`Pair`].
+//! - Answers to given bytes, pausing, behaviour at the end: a [`StringTransport`].
+//! - A dialogue of two of your protocols: a [`Pair`].
 //! - Timers and schedules without a network: a [`Clock`].
-//! - Code that listens, connects and reconnects, decided one connection after the other: a [`MemoryReactor`].
+//! - Code that listens, connects and reconnects, one connection at a time: a [`MemoryReactor`].
 //! - Timing, losses, partitions, crashes, several hosts: a [`Simulation`](crate::sim::Simulation).
 //!
-//! In all of them time is virtual and the same test does the same each time. A panic in a callback, which a
-//! reactor would catch and log, fails the test, unless it allows panics.
+//! In all of them time is virtual and a test is deterministic. A reactor catches and logs a panic
+//! in a callback. Here it fails the test, unless the test allows panics.
 //!
-//! There is no capture of the log: it is one for the whole process, and the program's to set up.
+//! The kit does not capture the log: it is global to the process, and the program sets it up.
 
 mod accumulating;
 mod clean;

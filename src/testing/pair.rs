@@ -1,4 +1,4 @@
-//! Two protocols, joined by a wire that the test works.
+//! Two protocols, joined by a wire that the test controls.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use super::string_transport::{ConnectionSetup, Side, StringTransport};
 use super::wire::Wire;
 use crate::{Instant, Protocol, Settings};
 
-/// A server's and a client's protocol, joined stepwise. (Twisted: `iosim.connectedServerAndClient`, `IOPump`,
-/// `FakeTransport`.)
+/// A server's and a client's protocol, joined step by step. (Twisted:
+/// `iosim.connectedServerAndClient`, `IOPump`, `FakeTransport`.)
 ///
-/// Each has its own reactor, and is a [`StringTransport`] whose other side leads to the other one. What it wrote and was
-/// not pumped yet is its [`value`](Peer::value); the test can [take](Peer::take) it away, [feed](Peer::feed) one that the other
-/// never sent, or [reset](Peer::reset) one side alone. Pumping takes no time.
+/// Each side has its own reactor, and is a [`StringTransport`] whose peer is the other side. Its
+/// [`value`](Peer::value) is the bytes that it has written and that were not pumped yet. The test
+/// can [take](Peer::take) those, [feed](Peer::feed) bytes that the other side never sent, or
+/// [reset](Peer::reset) one side alone. Pumping takes no virtual time.
 ///
 /// ```
 /// use twistor::testing::{AccumulatingProtocol, Pair};
@@ -36,28 +37,28 @@ use crate::{Instant, Protocol, Settings};
 /// assert_eq!(pair.flush(), 0);
 /// ```
 pub struct Pair<S, C> {
-    /// The server's protocol, and the side of its connection that leads to the client.
+    /// The server's protocol, and the peer end of its connection.
     pub server: StringTransport<S>,
-    /// The client's protocol, and the side of its connection that leads to the server.
+    /// The client's protocol, and the peer end of its connection.
     pub client: StringTransport<C>,
     stage: SharedStage,
     wire: Wire,
 }
 
 impl<S: Protocol, C: Protocol> Pair<S, C> {
-    /// Two protocols whose connection was just made, for the client first. Nothing was carried yet.
+    /// Creates two connected protocols; the client's `connection_made` runs first. No bytes have
+    /// been carried yet.
     #[track_caller]
     pub fn new(server: S, client: C) -> Pair<S, C> {
         Pair::with_settings(Settings::default(), server, client)
     }
 
-    /// The same, with settings for both reactors.
+    /// Creates two connected protocols whose reactors have these settings.
     #[track_caller]
     pub fn with_settings(settings: Settings, server: S, client: C) -> Pair<S, C> {
         let stage = SharedStage::new();
-        let situation =
-            |side| ConnectionSetup { side, settings: settings.clone(), ..ConnectionSetup::default() };
-        let (clients, servers) = (situation(Side::Client), situation(Side::Server));
+        let setup = |side| ConnectionSetup { side, settings: settings.clone(), ..ConnectionSetup::default() };
+        let (clients, servers) = (setup(Side::Client), setup(Side::Server));
         // The client's address and the server's are each other's peers.
         let (clients, servers) = (
             ConnectionSetup { host: Some(CLIENT.into()), peer: Some(SERVER.into()), ..clients },
@@ -66,28 +67,28 @@ impl<S: Protocol, C: Protocol> Pair<S, C> {
         let client = StringTransport::on(&stage, "client", clients, client);
         let server = StringTransport::on(&stage, "server", servers, server);
         for side in [&client as &Peer, &server] {
-            side.set_send_room(UNREAD);
+            side.set_send_room(IN_FLIGHT_LIMIT);
         }
         Pair { server, client, stage, wire: Wire::new() }
     }
 
-    /// Carries what both have written to the other one, once; the server hears first. Returns how many bytes it was.
-    /// (Twisted: `pump`.)
+    /// Carries the written bytes of both sides to the other side, once; the server receives first.
+    /// Returns the number of bytes. (Twisted: `pump`.)
     #[track_caller]
     pub fn pump(&mut self) -> usize {
         self.wire.pump(&mut self.client, &mut self.server)
     }
 
-    /// Pumps until neither has anything left to say. Returns how many bytes it was. (Twisted: `flush`.)
+    /// Pumps until both sides are idle. Returns the number of bytes. (Twisted: `flush`.)
     ///
     /// # Panics
-    /// When the two would go on for ever.
+    /// If the two do not become idle within 100,000 rounds.
     #[track_caller]
     pub fn flush(&mut self) -> usize {
         self.wire.flush(&mut self.client, &mut self.server)
     }
 
-    /// Lets time pass for both: timers run, each at its own time. Nothing is carried meanwhile.
+    /// Advances the time of both. Timers run, each at its own time. No bytes are carried meanwhile.
     #[track_caller]
     pub fn advance(&mut self, time: Duration) {
         self.client.sync();
@@ -97,31 +98,31 @@ impl<S: Protocol, C: Protocol> Pair<S, C> {
         self.server.sync();
     }
 
-    /// The time.
+    /// Returns the virtual time.
     pub fn now(&self) -> Instant {
         self.stage.now()
     }
 
-    /// Cuts the wire: pumping carries nothing, and nobody hears of it.
+    /// Cuts the wire: pumping carries no bytes, and neither side is notified.
     pub fn cut(&mut self) {
         self.wire.cut();
     }
 
-    /// Mends it. What was written meanwhile is carried next.
+    /// Restores the wire. The next pump carries the bytes written meanwhile.
     pub fn restore(&mut self) {
         self.wire.restore();
     }
 
-    /// Throws away what both have written and was not carried. Returns how many bytes it was.
+    /// Drops the written bytes of both sides that were not carried yet. Returns their number.
     #[track_caller]
     pub fn drop_bytes(&mut self) -> usize {
         self.wire.drop_bytes(&mut self.client, &mut self.server)
     }
 }
 
-/// Bytes that may be on their way to a protocol that does not read, before the wire takes no more from the other one: what
-/// a system's buffers commonly hold.
-const UNREAD: usize = 64 * 1024;
+/// The limit of bytes in flight to a protocol that does not read; beyond it the wire stops reading
+/// from the other one. A common size of a system's buffers.
+const IN_FLIGHT_LIMIT: usize = 64 * 1024;
 
 const SERVER: ([u8; 4], u16) = ([192, 0, 2, 1], 80);
 const CLIENT: ([u8; 4], u16) = ([198, 51, 100, 1], 50_000);

@@ -1,4 +1,4 @@
-//! The other side of a connection, in the test's hands.
+//! The peer of a tested protocol, controlled by the test.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -8,110 +8,113 @@ use std::rc::Rc;
 use super::stage::SharedStage;
 use crate::sim::{Host, Socket};
 
-/// The other side of a connection: what a protocol has written, and everything that a peer can do to it. (Twisted: the
-/// rest of `StringTransport`, and one side of `iosim`.)
+/// The peer end of a connection: it has the bytes that a protocol has written, and can do all that
+/// a peer can do. (Twisted: the rest of `StringTransport`, and one side of `iosim`.)
 ///
-/// Whatever is called, the reactor has had all the turns that it wants when the call returns; no time has passed.
-/// See [`StringTransport`](super::StringTransport), which is one, and [`MemoryReactor`](super::MemoryReactor), which
-/// hands them out.
+/// Each method runs the reactor until it is idle before it returns. No virtual time passes. A
+/// [`StringTransport`](super::StringTransport) dereferences to a peer, and a
+/// [`MemoryReactor`](super::MemoryReactor) returns peers.
 pub struct Peer {
     stage: SharedStage,
-    /// The host of the reactor on the other side.
-    faces: Host,
-    /// Until it is closed.
+    /// The host of the tested reactor.
+    reactor_host: Host,
+    /// `None` after it was closed.
     socket: Option<Socket>,
-    /// The address of this side.
+    /// The local address.
     address: SocketAddr,
-    /// What came, and was not taken.
+    /// Received bytes that were not taken.
     received: Vec<u8>,
     end: Option<PeerEnd>,
-    /// What is still to be sent: the other side does not read.
+    /// Bytes not sent yet, because the tested protocol does not read.
     waiting: VecDeque<u8>,
     outgoing: Outgoing,
-    /// The protocol on the other side has heard of the end: when FIN comes, nobody needs this side any more.
-    left_alone: Option<Rc<Cell<bool>>>,
+    /// Set by the tested protocol's `connection_lost`. After that, this socket is closed at the
+    /// FIN.
+    connection_lost: Option<Rc<Cell<bool>>>,
 }
 
-/// How the other side ended what it had to say.
+/// The end of a protocol's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerEnd {
-    /// With FIN: all that it had written came before. It may still read.
+    /// FIN: all written bytes arrived before. The protocol may still read.
     Finished,
-    /// With a reset, or an error of the network.
+    /// A reset, or a network error.
     Reset,
 }
 
-/// What a peer has to say.
+/// The state of the write side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outgoing {
     Open,
-    /// FIN follows what waits.
+    /// FIN follows the waiting bytes.
     Finishing,
     Finished,
 }
 
 impl Peer {
-    pub(super) fn new(stage: SharedStage, faces: Host, socket: Socket, address: SocketAddr) -> Peer {
-        socket.set_receive_room(ROOM);
+    pub(super) fn new(stage: SharedStage, reactor_host: Host, socket: Socket, address: SocketAddr) -> Peer {
+        socket.set_receive_room(RECEIVE_ROOM);
         socket.set_send_room(usize::MAX / 2);
         Peer {
             stage,
-            faces,
+            reactor_host,
             socket: Some(socket),
             address,
             received: Vec::new(),
             end: None,
             waiting: VecDeque::new(),
             outgoing: Outgoing::Open,
-            left_alone: None,
+            connection_lost: None,
         }
     }
 
-    pub(super) fn leave_with(&mut self, gone: Rc<Cell<bool>>) {
-        self.left_alone = Some(gone);
+    pub(super) fn close_after(&mut self, gone: Rc<Cell<bool>>) {
+        self.connection_lost = Some(gone);
     }
 
-    /// The address of this side: the one that the protocol knows as its peer's.
+    /// Returns the local address, which is the protocol's peer address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    // -- what the protocol did --
+    // -- received from the protocol --
 
-    /// All that came and was not [taken](Peer::take) or [cleared](Peer::clear). (Twisted: `value`.)
+    /// Returns all received bytes that were not [taken](Peer::take) or [cleared](Peer::clear).
+    /// (Twisted: `value`.)
     #[track_caller]
     pub fn value(&mut self) -> &[u8] {
         self.sync();
         &self.received
     }
 
-    /// Takes all that came.
+    /// Takes all received bytes.
     #[track_caller]
     pub fn take(&mut self) -> Vec<u8> {
         self.sync();
         std::mem::take(&mut self.received)
     }
 
-    /// Forgets all that came. (Twisted: `clear`.)
+    /// Drops all received bytes. (Twisted: `clear`.)
     #[track_caller]
     pub fn clear(&mut self) {
         self.take();
     }
 
-    /// How the other side ended what it had to say; `None` while it may go on.
+    /// Returns the end of the protocol's output; `None` while it is open.
     #[track_caller]
     pub fn end(&mut self) -> Option<PeerEnd> {
         self.sync();
         self.end
     }
 
-    // -- what a peer can do --
+    // -- actions of the peer --
 
-    /// Sends bytes. They come to the protocol in one piece, however many they are: as exactly one `data_received`, unless it
-    /// has paused reading; then they wait with what else waits. (Twisted: a call of `dataReceived`.)
+    /// Sends bytes. The protocol receives them in exactly one `data_received`, at any
+    /// length. If it has paused reading, they wait together with earlier ones. (Twisted: a call of
+    /// `dataReceived`.)
     ///
-    /// Without bytes nothing happens, as on a network. After [`finish`](Peer::finish), or when the connection
-    /// is over, they go nowhere.
+    /// Empty data has no effect, as on a network. After [`finish`](Peer::finish), or after the end
+    /// of the connection, the bytes are discarded.
     #[track_caller]
     pub fn feed(&mut self, data: &[u8]) {
         if self.outgoing == Outgoing::Open {
@@ -120,7 +123,7 @@ impl Peer {
         self.sync();
     }
 
-    /// Sends FIN: no more comes, reading goes on.
+    /// Sends FIN. Reading continues.
     #[track_caller]
     pub fn finish(&mut self) {
         if self.outgoing == Outgoing::Open {
@@ -138,8 +141,8 @@ impl Peer {
         self.sync();
     }
 
-    /// Closes both ways, as a process that ends does: sends FIN, and what the protocol writes from now on is answered
-    /// with a reset.
+    /// Closes both directions, as the end of a process does. It sends FIN, and bytes that the
+    /// protocol writes from now on are answered with a reset.
     #[track_caller]
     pub fn close(&mut self) {
         self.sync();
@@ -147,8 +150,8 @@ impl Peer {
         self.sync();
     }
 
-    /// Takes nothing any more: what is written from now on stays with the protocol's transport, unsent, and counts for its
-    /// water marks and limits.
+    /// Stops reading. Bytes written from now on stay in the protocol's write buffer, and count for
+    /// its water marks and limits.
     #[track_caller]
     pub fn stop_reading(&mut self) {
         self.sync();
@@ -157,46 +160,47 @@ impl Peer {
         }
     }
 
-    /// Takes what comes again.
+    /// Resumes reading.
     #[track_caller]
     pub fn resume_reading(&mut self) {
         if let Some(socket) = &self.socket {
-            socket.set_receive_room(ROOM);
+            socket.set_receive_room(RECEIVE_ROOM);
         }
         self.sync();
     }
 
-    // -- for those who carry --
+    // -- for `Wire` --
 
-    /// Limits what may be on its way to the protocol, unread.
+    /// Limits the bytes in flight to the protocol.
     pub(super) fn set_send_room(&self, bytes: usize) {
         if let Some(socket) = &self.socket {
             socket.set_send_room(bytes);
         }
     }
 
-    /// Whether the other side leaves what comes unread.
-    pub(super) fn is_stuck(&self) -> bool {
+    /// Returns whether bytes wait because the protocol does not read.
+    pub(super) fn is_blocked(&self) -> bool {
         !self.waiting.is_empty() && self.socket.is_some()
     }
 
-    /// Lets everything happen, sends what waits, and reads what came. What comes of that, and so on, but not
-    /// for ever: a producer may have no end.
+    /// Runs the reactor, sends waiting bytes, reads, and runs it again. Not in a loop, because a
+    /// producer may be endless.
     #[track_caller]
     pub(super) fn sync(&mut self) {
         self.stage.settle();
-        // First, because errors are told once.
+        // Reading comes first: `send` would take a pending error.
         self.read();
         self.send();
         self.stage.settle();
         self.read();
-        if self.end == Some(PeerEnd::Finished) && self.left_alone.as_ref().is_some_and(|gone| gone.get()) {
+        if self.end == Some(PeerEnd::Finished) && self.connection_lost.as_ref().is_some_and(|gone| gone.get())
+        {
             self.socket = None;
             self.stage.settle();
         }
     }
 
-    /// Sends what waits, as much as is taken.
+    /// Sends waiting bytes while there is room.
     #[track_caller]
     fn send(&mut self) {
         while !self.waiting.is_empty() {
@@ -206,8 +210,8 @@ impl Peer {
             };
             let data = self.waiting.make_contiguous();
             let mut stage = self.stage.borrow();
-            if !stage.has_stopped(self.faces) {
-                stage.reactor(self.faces).read_at_once(data.len());
+            if !stage.has_stopped(self.reactor_host) {
+                stage.reactor(self.reactor_host).read_at_once(data.len());
             }
             match socket.send(data) {
                 Ok(count) => drop(self.waiting.drain(..count)),
@@ -223,7 +227,7 @@ impl Peer {
         if self.outgoing == Outgoing::Finishing {
             self.outgoing = Outgoing::Finished;
             if let Some(socket) = &self.socket {
-                // When the connection is over, so is this.
+                // An error means that the connection has ended.
                 let _ = socket.shutdown_write();
             }
         }
@@ -238,7 +242,7 @@ impl Peer {
         loop {
             match socket.recv(&mut buffer) {
                 Ok(0) => self.end = Some(PeerEnd::Finished),
-                // No more was received than there is room for.
+                // In bounds: `recv` returns at most the buffer's length.
                 Ok(count) => {
                     self.received.extend_from_slice(&buffer[..count]);
                     continue;
@@ -251,5 +255,6 @@ impl Peer {
     }
 }
 
-/// More than a protocol writes at once; one that writes without end waits, until it is looked at, when it is full.
-const ROOM: usize = 16 * 1024 * 1024;
+/// The receive room in bytes, more than a protocol writes at once. It stops an endless producer
+/// until the test looks.
+const RECEIVE_ROOM: usize = 16 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! What all parts of the kit stand on: a simulated network on which everything takes no time.
+//! The basis of the kit: a simulated network without latency.
 
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::sim::{Host, Link, Network, Simulation};
 use crate::{Instant, Reactor, Settings};
 
-/// A simulation whose links have no latency, with one host for everybody who is not tested.
+/// A simulation whose links have no latency. One host stands for all hosts that are not tested.
 pub(super) struct Stage {
     simulation: Simulation,
-    /// Addresses and names that nobody has lead there.
-    elsewhere: Host,
+    /// The gateway: unknown addresses and names lead to it.
+    gateway: Host,
 }
 
 impl Stage {
@@ -23,14 +23,14 @@ impl Stage {
         simulation.set_links(Link::instant());
         simulation.set_loopback(Link::instant());
         simulation.set_look_up_time(Duration::ZERO);
-        let elsewhere = simulation.host("elsewhere");
-        simulation.set_gateway(elsewhere);
-        simulation.bind_any_address(elsewhere);
-        simulation.reactor(elsewhere);
-        Stage { simulation, elsewhere }
+        let gateway = simulation.host("elsewhere");
+        simulation.set_gateway(gateway);
+        simulation.bind_any_address(gateway);
+        simulation.reactor(gateway);
+        Stage { simulation, gateway }
     }
 
-    /// A host for a reactor that is tested.
+    /// Creates a host for a tested reactor.
     pub(super) fn host(&mut self, name: &str, settings: Settings) -> Host {
         let host = self.simulation.host(name);
         self.simulation.bind_any_address(host);
@@ -47,7 +47,7 @@ impl Stage {
         self.simulation.now()
     }
 
-    /// Whether the reactor of a host has come to its end.
+    /// Returns whether the reactor of a host has stopped.
     pub(super) fn has_stopped(&self, host: Host) -> bool {
         self.simulation.reactor_ref(host).is_none()
     }
@@ -58,7 +58,7 @@ impl Stage {
         self.simulation.reactor(host)
     }
 
-    /// The reactor of a host; one that has just begun, if it has stopped.
+    /// Calls with the reactor of a host, or with a new one if it has stopped.
     pub(super) fn with_any_reactor<R>(&mut self, host: Host, call: impl FnOnce(&mut Reactor) -> R) -> R {
         if self.has_stopped(host) {
             return call(&mut self.simulation.network().reactor(host, Settings::default()));
@@ -70,7 +70,7 @@ impl Stage {
         self.simulation.allow_panics();
     }
 
-    /// Lets everything happen that can, and time pass.
+    /// Runs the simulation for a duration of virtual time.
     #[track_caller]
     pub(super) fn advance(&mut self, time: Duration) {
         if let Err(error) = self.simulation.run_for(time) {
@@ -79,7 +79,7 @@ impl Stage {
     }
 }
 
-/// A stage that several parts of a test act on.
+/// A stage shared by several parts of a test.
 #[derive(Clone)]
 pub(super) struct SharedStage(Rc<RefCell<Stage>>);
 
@@ -93,7 +93,7 @@ impl SharedStage {
         match self.0.try_borrow_mut() {
             Ok(stage) => stage,
             Err(_) => {
-                panic!("what `reactor()` returned is still held: let it go before anything else is called")
+                panic!("the result of `reactor()` is still borrowed: drop it before another call")
             }
         }
     }
@@ -107,8 +107,8 @@ impl SharedStage {
         self.borrow().network()
     }
 
-    pub(super) fn elsewhere(&self) -> Host {
-        self.borrow().elsewhere
+    pub(super) fn gateway(&self) -> Host {
+        self.borrow().gateway
     }
 
     pub(super) fn has_stopped(&self, host: Host) -> bool {
@@ -119,7 +119,7 @@ impl SharedStage {
         self.borrow().now()
     }
 
-    /// Lets everything happen that can without time passing.
+    /// Runs all events that are due now.
     #[track_caller]
     pub(super) fn settle(&self) {
         self.advance(Duration::ZERO);
@@ -131,8 +131,8 @@ impl SharedStage {
     }
 }
 
-/// The name of the host whose reactor or protocol is tested.
-pub(super) const HERE: &str = "here";
+/// The name of the host under test.
+pub(super) const TESTED_HOST: &str = "here";
 
-/// Nothing is left to chance here but what a reactor draws as random.
+/// A fixed seed; it affects only the random numbers that a reactor draws.
 const SEED: u64 = 0;

@@ -1,4 +1,4 @@
-//! One protocol, and the other side of its connection in the test's hands.
+//! One protocol, connected to a peer that the test controls.
 
 use std::cell::RefMut;
 use std::net::SocketAddr;
@@ -8,17 +8,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::peer::{Peer, PeerEnd};
-use super::stage::{HERE, SharedStage};
-use super::watched::{Seen, Watched};
+use super::stage::{SharedStage, TESTED_HOST};
+use super::watched::{Record, Watched};
 use crate::sim::Host;
 use crate::{ConnectionId, Instant, ProducerKind, Protocol, Reactor, Reason, Settings, Transport};
 
-/// A connection for the test of one protocol. (Twisted: `StringTransport`, and `StringTransportWithDisconnection`, which
-/// this always is.)
+/// A connection for testing one protocol. (Twisted: `StringTransport`, and
+/// `StringTransportWithDisconnection`, which this always is.)
 ///
-/// The protocol's side is an ordinary connection of an ordinary reactor, on a network that takes no time. The other
-/// side is a [`Peer`], which this is (by [`Deref`]): it has what was written, feeds, finishes, resets. Time stands still but
-/// for [`advance`](StringTransport::advance).
+/// The protocol has an ordinary connection of an ordinary reactor, on a network without latency.
+/// The other side is a [`Peer`], to which this type dereferences: it has the written bytes, feeds
+/// data, finishes and resets. Time passes only in [`advance`](StringTransport::advance).
 ///
 /// ```
 /// use twistor::testing::StringTransport;
@@ -39,34 +39,36 @@ use crate::{ConnectionId, Instant, ProducerKind, Protocol, Reactor, Reason, Sett
 /// assert_eq!(transport.lost(), Some(Reason::Done));
 /// ```
 ///
-/// A panic in a callback, a failed assertion for one, is the test's: whatever call led to it panics with its text.
+/// A panic in a callback, such as a failed assertion, fails the test: the call that caused it
+/// panics with its message.
 pub struct StringTransport<P> {
     peer: Peer,
     stage: SharedStage,
     host: Host,
     connection: ConnectionId,
-    seen: Rc<Seen<P>>,
+    record: Rc<Record<P>>,
 }
 
-/// In what situation a protocol finds itself. (Twisted: the arguments of `StringTransport`.)
+/// The side, addresses and settings of a protocol under test. (Twisted: the arguments of
+/// `StringTransport`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionSetup {
-    /// Who asked for the connection. Default: the peer.
+    /// The protocol's side. Default: the server's.
     pub side: Side,
-    /// The address on the protocol's side. Default: 192.0.2.1:80, or 192.0.2.1:50000 for a client's.
+    /// The protocol's local address. Default: 192.0.2.1:80, or 192.0.2.1:50000 for a client.
     pub host: Option<SocketAddr>,
-    /// The address on the other side. Default: 198.51.100.1:50000, or 198.51.100.1:80 for a client's.
+    /// The peer's address. Default: 198.51.100.1:50000, or 198.51.100.1:80 for a client.
     pub peer: Option<SocketAddr>,
-    /// The settings of its reactor. Default: those of every reactor.
+    /// The settings of its reactor. Default: `Settings::default()`.
     pub settings: Settings,
 }
 
 /// A side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The side that accepts.
+    /// The accepting side.
     Server,
-    /// The side that connects.
+    /// The connecting side.
     Client,
 }
 
@@ -77,15 +79,15 @@ impl Default for ConnectionSetup {
 }
 
 impl ConnectionSetup {
-    /// That of a client's protocol.
+    /// Returns the setup of a client's protocol.
     pub fn client() -> ConnectionSetup {
         ConnectionSetup { side: Side::Client, ..ConnectionSetup::default() }
     }
 
     fn addresses(&self) -> (SocketAddr, SocketAddr) {
         let (host, peer) = match self.side {
-            Side::Server => (SERVICE, CUSTOMER),
-            Side::Client => (CUSTOMER, SERVICE),
+            Side::Server => (SERVER_PORT, CLIENT_PORT),
+            Side::Client => (CLIENT_PORT, SERVER_PORT),
         };
         let host = self.host.unwrap_or_else(|| (HOST, host).into());
         (host, self.peer.unwrap_or_else(|| (PEER, peer).into()))
@@ -93,55 +95,55 @@ impl ConnectionSetup {
 }
 
 impl<P: Protocol> StringTransport<P> {
-    /// A connection that the peer asked for, as a server's protocol has it.
+    /// Creates a connection that the peer has started, for a server's protocol.
     #[track_caller]
     pub fn new(protocol: P) -> StringTransport<P> {
         StringTransport::with_situation(ConnectionSetup::default(), protocol)
     }
 
-    /// A connection that the protocol's side asked for, as a client's protocol has it.
+    /// Creates a connection that the protocol's side has started, for a client's protocol.
     #[track_caller]
     pub fn client(protocol: P) -> StringTransport<P> {
         StringTransport::with_situation(ConnectionSetup::client(), protocol)
     }
 
-    /// A connection with addresses and settings of the test's choice.
+    /// Creates a connection with this setup.
     ///
     /// # Panics
-    /// When the two addresses are of different families, or cannot be bound.
+    /// If the two addresses are of different families, or cannot be bound.
     #[track_caller]
-    pub fn with_situation(situation: ConnectionSetup, protocol: P) -> StringTransport<P> {
-        StringTransport::on(&SharedStage::new(), HERE, situation, protocol)
+    pub fn with_situation(setup: ConnectionSetup, protocol: P) -> StringTransport<P> {
+        StringTransport::on(&SharedStage::new(), TESTED_HOST, setup, protocol)
     }
 
     #[track_caller]
     pub(super) fn on(
         stage: &SharedStage,
         name: &str,
-        situation: ConnectionSetup,
+        setup: ConnectionSetup,
         protocol: P,
     ) -> StringTransport<P> {
-        let addresses = situation.addresses();
-        let host = stage.borrow().host(name, situation.settings);
-        let (watched, seen) = Watched::new(protocol);
-        let mut peer = match situation.side {
+        let addresses = setup.addresses();
+        let host = stage.borrow().host(name, setup.settings);
+        let (watched, record) = Watched::new(protocol);
+        let mut peer = match setup.side {
             Side::Server => Peer::that_connects(stage, host, addresses, watched),
             Side::Client => Peer::that_accepts(stage, host, addresses, watched),
         };
-        peer.leave_with(Rc::clone(&seen.gone));
+        peer.close_after(Rc::clone(&record.gone));
         peer.sync();
-        let Some(connection) = seen.connection.get() else {
+        let Some(connection) = record.connection.get() else {
             panic!("no connection was made between {} and {}", addresses.0, addresses.1);
         };
-        StringTransport { peer, stage: stage.clone(), host, connection, seen }
+        StringTransport { peer, stage: stage.clone(), host, connection, record }
     }
 
-    /// The protocol, and the transport that it knows; also when the connection is lost. Everything that follows
-    /// has happened when this returns.
+    /// Calls a closure with the protocol and its transport, even after the connection is lost. All
+    /// consequences have happened when it returns.
     #[track_caller]
     pub fn with<R>(&mut self, call: impl FnOnce(&mut P, &mut Transport<'_>) -> R) -> R {
         self.peer.sync();
-        let kept = self.seen.protocol.borrow_mut().take();
+        let kept = self.record.protocol.borrow_mut().take();
         let connection = self.connection;
         let result = match kept {
             Some(mut protocol) => {
@@ -150,18 +152,18 @@ impl<P: Protocol> StringTransport<P> {
                         call(&mut protocol, &mut Transport { reactor, token: connection.0 })
                     })
                 }));
-                *self.seen.protocol.borrow_mut() = Some(protocol);
-                // The panic is the caller's; the protocol stays.
+                *self.record.protocol.borrow_mut() = Some(protocol);
+                // The panic goes to the caller; the protocol was put back.
                 Some(result.unwrap_or_else(|panic| resume_unwind(panic)))
             }
             None => self.stage.reactor(self.host).with_protocol(connection, call),
         };
         self.peer.sync();
-        // Outside of its callbacks, the protocol is either in its connection or was kept.
+        // Outside of its callbacks, the protocol is either in its connection or kept in `record`.
         result.unwrap_or_else(|| unreachable!())
     }
 
-    /// Lets time pass: timers run, each at its own time.
+    /// Advances the time. Timers run, each at its own time.
     #[track_caller]
     pub fn advance(&mut self, time: Duration) {
         self.peer.sync();
@@ -169,89 +171,91 @@ impl<P: Protocol> StringTransport<P> {
         self.peer.sync();
     }
 
-    /// The time.
+    /// Returns the virtual time.
     pub fn now(&self) -> Instant {
         self.stage.now()
     }
 
-    /// The protocol's reactor, for timers, signals, other connections; what is asked of it happens with the next call of
-    /// this transport's.
+    /// Returns the protocol's reactor, for timers, signals and other connections. Requests to it
+    /// take effect with the next call of another method here.
     ///
     /// # Panics
-    /// When it has stopped.
+    /// If it has stopped.
     #[track_caller]
     pub fn reactor(&mut self) -> RefMut<'_, Reactor> {
         self.peer.sync();
         self.stage.reactor(self.host)
     }
 
-    /// Panics of callbacks are a part of the test, from now on: they end the connection with
-    /// [`Reason::Panicked`], as they do outside of tests. (Twisted: `flushLoggedErrors`.)
+    /// Makes panics of callbacks part of the test: they end the connection with
+    /// [`Reason::Panicked`], as outside of tests. (Twisted: `flushLoggedErrors`.)
     pub fn allow_panics(&mut self) {
         self.stage.borrow().allow_panics();
     }
 
-    // -- what the protocol asked of its transport --
+    // -- state of the transport --
 
-    /// Why the connection was lost; `None` while it is not. (Twisted: what `connectionLost` was called with.)
+    /// Returns the reason of the loss; `None` while the connection lasts. (Twisted: the argument of
+    /// `connectionLost`.)
     #[track_caller]
     pub fn lost(&mut self) -> Option<Reason> {
         self.peer.sync();
-        self.seen.lost.borrow().clone()
+        self.record.lost.borrow().clone()
     }
 
-    /// Whether the connection is closing or lost. (Twisted: `disconnecting`.)
+    /// Returns whether the connection is closing or lost. (Twisted: `disconnecting`.)
     #[track_caller]
     pub fn disconnecting(&mut self) -> bool {
-        self.ask(|transport| transport.is_closing()).unwrap_or(true)
+        self.query(|transport| transport.is_closing()).unwrap_or(true)
     }
 
-    /// Whether the connection was reset from the protocol's side, by `abort_connection` or by a limit. (Twisted:
-    /// `disconnected`, `abortConnection` called.)
+    /// Returns whether the protocol's side has reset the connection, by `abort_connection` or by a
+    /// limit. (Twisted: `disconnected`, `abortConnection` called.)
     #[track_caller]
     pub fn aborted(&mut self) -> bool {
         self.peer.end() == Some(PeerEnd::Reset)
     }
 
-    /// Whether the protocol has ended its direction, while the connection may go on. (Twisted: `loseWriteConnection`
-    /// called.)
+    /// Returns whether the protocol has closed its write side; the connection may still be open.
+    /// (Twisted: `loseWriteConnection` called.)
     #[track_caller]
     pub fn write_closed(&mut self) -> bool {
         self.peer.end().is_some()
     }
 
-    /// Whether the protocol has paused reading. (Twisted: `producerState == 'paused'`.)
+    /// Returns whether the protocol has paused reading. (Twisted: `producerState == 'paused'`.)
     #[track_caller]
     pub fn reading_paused(&mut self) -> bool {
-        self.ask(|transport| transport.reading_paused()).unwrap_or(false)
+        self.query(|transport| transport.reading_paused()).unwrap_or(false)
     }
 
-    /// Whether the protocol was told to pause writing, and not yet to resume.
+    /// Returns whether `pause_writing` was called, and `resume_writing` not yet.
     #[track_caller]
     pub fn writing_paused(&mut self) -> bool {
-        self.ask(|transport| transport.writing_paused()).unwrap_or(false)
+        self.query(|transport| transport.writing_paused()).unwrap_or(false)
     }
 
-    /// The kind of the registered producer, if there is one. (Twisted: `producer`, `streaming`.)
+    /// Returns the kind of the registered producer. (Twisted: `producer`, `streaming`.)
     #[track_caller]
     pub fn producer(&mut self) -> Option<ProducerKind> {
-        self.ask(|transport| transport.producer()).flatten()
+        self.query(|transport| transport.producer()).flatten()
     }
 
-    /// Bytes written that could not be sent, because the peer [does not read](Peer::stop_reading).
+    /// Returns the number of written bytes that are not sent, because the peer [does not
+    /// read](Peer::stop_reading).
     #[track_caller]
     pub fn write_buffer_size(&mut self) -> usize {
-        self.ask(|transport| transport.write_buffer_size()).unwrap_or(0)
+        self.query(|transport| transport.write_buffer_size()).unwrap_or(0)
     }
 
     #[track_caller]
-    fn ask<R>(&mut self, what: impl FnOnce(&Transport<'_>) -> R) -> Option<R> {
+    fn query<R>(&mut self, read: impl FnOnce(&Transport<'_>) -> R) -> Option<R> {
         self.peer.sync();
         let mut stage = self.stage.borrow();
-        if stage.has_stopped(self.host) || self.seen.gone.get() {
+        if stage.has_stopped(self.host) || self.record.gone.get() {
             return None;
         }
-        stage.reactor(self.host).transport(self.connection).map(|transport| what(&transport))
+        stage.reactor(self.host).transport(self.connection).map(|transport| read(&transport))
     }
 }
 
@@ -269,8 +273,8 @@ impl<P> DerefMut for StringTransport<P> {
     }
 }
 
-/// Addresses for documentation (RFC 5737), and their ports.
+/// Documentation addresses (RFC 5737), and their ports.
 const HOST: [u8; 4] = [192, 0, 2, 1];
 const PEER: [u8; 4] = [198, 51, 100, 1];
-const SERVICE: u16 = 80;
-const CUSTOMER: u16 = 50_000;
+const SERVER_PORT: u16 = 80;
+const CLIENT_PORT: u16 = 50_000;

@@ -1,4 +1,4 @@
-//! A protocol that is watched: it is called as it would be, and kept when its connection is gone.
+//! A wrapper that records a protocol's connection, and keeps the protocol after the loss.
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -6,31 +6,31 @@ use std::rc::Rc;
 
 use crate::{ConnectionId, Protocol, Reason, Transport};
 
-/// What is known of a watched protocol.
-pub(super) struct Seen<P> {
+/// The record of a wrapped protocol.
+pub(super) struct Record<P> {
     pub(super) connection: Cell<Option<ConnectionId>>,
     pub(super) lost: RefCell<Option<Reason>>,
-    /// The connection was lost: its protocol has heard of it.
+    /// `connection_lost` was called.
     pub(super) gone: Rc<Cell<bool>>,
-    /// Once the connection is gone.
+    /// The protocol, after its wrapper was dropped.
     pub(super) protocol: RefCell<Option<P>>,
 }
 
 pub(super) struct Watched<P> {
-    /// Until this is dropped.
+    /// `Some` until the wrapper is dropped.
     protocol: Option<P>,
-    seen: Rc<Seen<P>>,
+    record: Rc<Record<P>>,
 }
 
 impl<P: Protocol> Watched<P> {
-    pub(super) fn new(protocol: P) -> (Watched<P>, Rc<Seen<P>>) {
-        let seen = Rc::new(Seen {
+    pub(super) fn new(protocol: P) -> (Watched<P>, Rc<Record<P>>) {
+        let record = Rc::new(Record {
             connection: Cell::new(None),
             lost: RefCell::new(None),
             gone: Rc::default(),
             protocol: RefCell::new(None),
         });
-        (Watched { protocol: Some(protocol), seen: Rc::clone(&seen) }, seen)
+        (Watched { protocol: Some(protocol), record: Rc::clone(&record) }, record)
     }
 
     fn call(&mut self, call: impl FnOnce(&mut P)) {
@@ -42,7 +42,7 @@ impl<P: Protocol> Watched<P> {
 
 impl<P: Protocol> Protocol for Watched<P> {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        self.seen.connection.set(Some(transport.id()));
+        self.record.connection.set(Some(transport.id()));
         self.call(|protocol| protocol.connection_made(transport));
     }
 
@@ -67,8 +67,8 @@ impl<P: Protocol> Protocol for Watched<P> {
     }
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
-        *self.seen.lost.borrow_mut() = Some(reason.clone());
-        self.seen.gone.set(true);
+        *self.record.lost.borrow_mut() = Some(reason.clone());
+        self.record.gone.set(true);
         self.call(|protocol| protocol.connection_lost(transport, reason));
     }
 
@@ -80,6 +80,6 @@ impl<P: Protocol> Protocol for Watched<P> {
 
 impl<P> Drop for Watched<P> {
     fn drop(&mut self) {
-        *self.seen.protocol.borrow_mut() = self.protocol.take();
+        *self.record.protocol.borrow_mut() = self.protocol.take();
     }
 }

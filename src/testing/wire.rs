@@ -1,115 +1,118 @@
-//! What carries bytes from one peer to another, when the test says so.
+//! A wire between two peers, which the test pumps.
 
 use super::peer::{Peer, PeerEnd};
 
-/// Joins the other sides of two connections: what one protocol writes comes to the other, whenever
-/// [`pump`](Wire::pump) is called. (Twisted: `iosim.IOPump`.) [`Pair`](super::Pair) has one; alone it joins whatever two
-/// peers there are, as of a [`MemoryReactor`](super::MemoryReactor).
+/// A wire that joins the peers of two connections. [`pump`](Wire::pump) carries the bytes that each
+/// protocol has written to the other one. (Twisted: `iosim.IOPump`.) A [`Pair`](super::Pair) has
+/// one. A wire alone joins any two peers, such as those of a
+/// [`MemoryReactor`](super::MemoryReactor).
 ///
-/// It pushes back: while one protocol leaves what comes unread, no more is taken from the other one.
+/// It applies backpressure: while one protocol does not read, the wire stops reading from the other
+/// one.
 #[derive(Default)]
 pub struct Wire {
     cut: bool,
-    /// From the first to the second, and from the second to the first.
-    ways: [Way; 2],
+    /// First peer to second, and second to first.
+    directions: [Direction; 2],
 }
 
 /// One direction.
 #[derive(Default)]
-struct Way {
-    /// The end of what is to be carried has been carried.
+struct Direction {
+    /// The end of the stream was carried.
     ended: bool,
-    /// No more is taken, because nobody takes it at the other end.
-    stuck: bool,
+    /// Reading has stopped, because the receiver does not read.
+    blocked: bool,
 }
 
 impl Wire {
-    /// A wire that joins nobody yet.
+    /// Creates a wire.
     pub fn new() -> Wire {
         Wire::default()
     }
 
-    /// Carries what both have written to the other one, once: the second hears first. What they write when they hear it stays
-    /// for the next time. FIN and resets are carried after the bytes. Returns how many bytes it was, or 0 while the wire
-    /// is [cut](Wire::cut). No time passes. (Twisted: `pump`.)
+    /// Carries the written bytes of both sides to the other side, once; the second receives first.
+    /// Bytes that they write in response wait for the next pump. FIN and resets are carried after
+    /// the bytes. Returns the number of bytes, or 0 while the wire is [cut](Wire::cut). No virtual
+    /// time passes. (Twisted: `pump`.)
     #[track_caller]
     pub fn pump(&mut self, one: &mut Peer, other: &mut Peer) -> usize {
         self.carry(one, other).0
     }
 
-    /// Pumps until neither has anything left to say. Returns how many bytes it was. (Twisted: `flush`.)
+    /// Pumps until both sides are idle. Returns the number of bytes. (Twisted: `flush`.)
     ///
     /// # Panics
-    /// When the two would go on for ever.
+    /// If the two do not become idle within 100,000 rounds.
     #[track_caller]
     pub fn flush(&mut self, one: &mut Peer, other: &mut Peer) -> usize {
         let mut carried = 0;
-        for _ in 0..MOST_PUMPS {
+        for _ in 0..MAX_PUMPS {
             match self.carry(one, other) {
                 (0, false) => return carried,
                 (bytes, _) => carried += bytes,
             }
         }
-        panic!("after {MOST_PUMPS} times and {carried} bytes the two still have something to say");
+        panic!("the two are not idle after {MAX_PUMPS} rounds and {carried} bytes");
     }
 
-    /// Carries nothing any more. What is written waits, and nobody hears of it.
+    /// Cuts the wire: written bytes wait, and neither side is notified.
     pub fn cut(&mut self) {
         self.cut = true;
     }
 
-    /// Carries again.
+    /// Restores the wire.
     pub fn restore(&mut self) {
         self.cut = false;
     }
 
-    /// Throws away what both have written and was not carried. Returns how many bytes it was.
+    /// Drops the written bytes of both sides that were not carried yet. Returns their number.
     #[track_caller]
     pub fn drop_bytes(&mut self, one: &mut Peer, other: &mut Peer) -> usize {
         one.take().len() + other.take().len()
     }
 
-    /// How many bytes were carried, and whether an end was.
+    /// Returns the number of carried bytes, and whether an end of stream was carried.
     #[track_caller]
     fn carry(&mut self, one: &mut Peer, other: &mut Peer) -> (usize, bool) {
         if self.cut {
             return (0, false);
         }
-        let [forth, back] = &mut self.ways;
-        // Both are looked at before either hears anything.
-        let (said, answered) = (forth.load(one, other), back.load(other, one));
-        let bytes = said.bytes.len() + answered.bytes.len();
-        let ended = said.end.is_some() || answered.end.is_some();
-        said.unload(other);
-        answered.unload(one);
+        let [forth, back] = &mut self.directions;
+        // Both are collected before either is delivered.
+        let (forward, backward) = (forth.collect(one, other), back.collect(other, one));
+        let bytes = forward.bytes.len() + backward.bytes.len();
+        let ended = forward.end.is_some() || backward.end.is_some();
+        forward.deliver(other);
+        backward.deliver(one);
         (bytes, ended)
     }
 }
 
-/// What is carried at once.
-struct Load {
+/// The bytes and the end of one pump in one direction.
+struct Batch {
     bytes: Vec<u8>,
     end: Option<PeerEnd>,
 }
 
-impl Way {
+impl Direction {
     #[track_caller]
-    fn load(&mut self, from: &mut Peer, to: &mut Peer) -> Load {
+    fn collect(&mut self, from: &mut Peer, to: &mut Peer) -> Batch {
         to.sync();
-        if to.is_stuck() != self.stuck {
-            self.stuck = to.is_stuck();
-            if self.stuck { from.stop_reading() } else { from.resume_reading() }
+        if to.is_blocked() != self.blocked {
+            self.blocked = to.is_blocked();
+            if self.blocked { from.stop_reading() } else { from.resume_reading() }
         }
         let bytes = from.take();
         let end = from.end().filter(|_| !self.ended);
         self.ended |= end.is_some();
-        Load { bytes, end }
+        Batch { bytes, end }
     }
 }
 
-impl Load {
+impl Batch {
     #[track_caller]
-    fn unload(self, to: &mut Peer) {
+    fn deliver(self, to: &mut Peer) {
         if !self.bytes.is_empty() {
             to.feed(&self.bytes);
         }
@@ -121,5 +124,5 @@ impl Load {
     }
 }
 
-/// No two protocols need so many answers to each other; those that never stop would fill the memory.
-const MOST_PUMPS: usize = 100_000;
+/// The limit of rounds in a flush. Protocols that never stop would fill the memory.
+const MAX_PUMPS: usize = 100_000;

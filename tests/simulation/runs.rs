@@ -60,7 +60,7 @@ fn a_stuck_run_reports_an_unaccepted_and_an_unread_connection() {
     let (_accepted, _) = listener.accept().unwrap();
     while socket.send(&[0; 65536]).is_ok() {}
     let text = waiting(&mut simulation);
-    assert!(text.contains("server has not read what came"), "{text}");
+    assert!(text.contains("server has unread data"), "{text}");
     assert!(text.contains("client waits for the peer to read"), "{text}");
 }
 
@@ -74,7 +74,7 @@ fn a_circle_in_which_no_time_passes_is_found() {
     again(simulation.reactor(host));
     let error = simulation.run_for(SECOND).unwrap_err();
     assert!(matches!(error, RunError::Livelock { .. }), "{error}");
-    assert!(error.to_string().contains("busy always has something to do"), "{error}");
+    assert!(error.to_string().contains("busy is always busy"), "{error}");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_circle_of_packets_that_take_no_time_is_the_links() {
     simulation.reactor(server).listen_tcp("0.0.0.0:80", || Echo).unwrap();
     simulation.reactor(client).connect_tcp("server:80", || Echo).unwrap();
     let error = simulation.run_for(SECOND).unwrap_err();
-    let text = "what is sent to server and client takes no time: give the links a latency";
+    let text = "packets to server and client have no latency: set one on the links";
     assert!(error.to_string().contains(text), "{error}");
 }
 
@@ -142,7 +142,7 @@ fn a_condition_that_begins_something_each_time_is_the_circle() {
         })
         .unwrap_err();
     assert!(matches!(error, RunError::Livelock { .. }), "{error}");
-    let text = "each step finds new work for client, which the condition of the run or the caller begins";
+    let text = "each step finds new work for client, started by the condition or the caller";
     assert!(error.to_string().contains(text), "{error}");
 }
 

@@ -127,7 +127,7 @@ fn a_visitor_comes_from_where_the_test_says() {
 }
 
 #[test]
-#[should_panic(expected = "nobody listens on 192.0.2.1:81")]
+#[should_panic(expected = "there is no listener on 192.0.2.1:81")]
 fn nobody_can_visit_where_nobody_listens() {
     let mut memory = MemoryReactor::new();
     memory.reactor().listen_tcp("192.0.2.1:80", || Echo).unwrap();
@@ -276,13 +276,13 @@ fn a_connection_can_go_its_own_way() {
 }
 
 #[test]
-#[should_panic(expected = "no connection waits to be made")]
+#[should_panic(expected = "there is no pending connect")]
 fn without_a_connection_that_waits_none_can_succeed() {
     MemoryReactor::default().succeed_next();
 }
 
 #[test]
-#[should_panic(expected = "nobody can accept a connection to 127.0.0.1:80")]
+#[should_panic(expected = "cannot accept a connection to 127.0.0.1:80")]
 fn where_the_reactor_itself_listens_the_test_cannot_accept() {
     let mut memory = MemoryReactor::new();
     memory.reactor().listen_tcp("127.0.0.1:80", || Echo).unwrap();
@@ -394,7 +394,7 @@ fn a_panic_that_is_allowed_closes_one_connection() {
 }
 
 #[test]
-#[should_panic(expected = "what `reactor()` returned is still held")]
+#[should_panic(expected = "the result of `reactor()` is still borrowed")]
 fn a_reactor_that_is_held_while_a_peer_acts_is_found_out() {
     let mut memory = MemoryReactor::new();
     memory.reactor().listen_tcp("192.0.2.1:80", || Echo).unwrap();

@@ -80,7 +80,7 @@ fn flushing_goes_on_until_both_are_quiet() {
 }
 
 #[test]
-#[should_panic(expected = "still have something to say")]
+#[should_panic(expected = "are not idle after")]
 fn two_that_never_stop_are_found_out() {
     Pair::new(Polite, Echo).flush();
 }

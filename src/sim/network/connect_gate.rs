@@ -1,4 +1,5 @@
-//! Connects that wait until somebody decides about them, and a host that stands for everybody else.
+//! Held connects, which the caller allows or fails, and the gateway, which receives all unknown
+//! addresses.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -9,22 +10,23 @@ use crate::sim::world::World;
 use crate::sim::world::tcp::connection::Phase;
 use crate::sim::{Errno, Host};
 
-/// A connect that waits to be decided about: see [`Network::hold_connects`].
+/// A held connect: see [`Network::hold_connects`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingConnect {
     serial: u32,
-    /// Its name in the process that asked.
+    /// The socket's token in the connecting process.
     pub(crate) token: Token,
-    /// The address that it comes from.
+    /// The local address.
     pub from: SocketAddr,
-    /// The address that it asks for.
+    /// The remote address.
     pub to: SocketAddr,
 }
 
 impl Network {
-    /// From now on connects of a host's reactors wait, with no handshake sent, until
-    /// [`allow_connect`](Network::allow_connect) or [`fail_connect`](Network::fail_connect); or not any more. The system does not
-    /// give them up; whoever asked may. Those of plain sockets ([`Network::connect`]) do not wait.
+    /// Starts or stops holding the connects of a host's reactors. A held connect sends no handshake
+    /// until [`allow_connect`](Network::allow_connect) or [`fail_connect`](Network::fail_connect).
+    /// The kernel never times it out, but the caller of `connect` may. Connects of plain sockets
+    /// ([`Network::connect`]) are not held.
     ///
     /// ```
     /// use std::time::Duration;
@@ -48,7 +50,7 @@ impl Network {
         self.world.borrow_mut().host_mut(host.0).holds_connects = on;
     }
 
-    /// Those of a host that wait, in the order in which they were asked for.
+    /// Returns the held connects of a host, in the order in which they were started.
     pub fn held_connects(&self, host: Host) -> Vec<PendingConnect> {
         let world = self.world.borrow();
         let held = world.connections.iter().filter(|(_, connection)| {
@@ -70,7 +72,8 @@ impl Network {
         held
     }
 
-    /// Sends its handshake, to the host that has the address now; `false` when it waits no more.
+    /// Sends the handshake of a held connect, to the host that has the address now. `false` when it
+    /// is no longer held.
     pub fn allow_connect(&self, held: PendingConnect) -> bool {
         let mut world = self.world.borrow_mut();
         let Some(index) = world.release(held) else { return false };
@@ -79,7 +82,7 @@ impl Network {
         true
     }
 
-    /// Lets it fail with an error; `false` when it waits no more.
+    /// Fails a held connect with an error. `false` when it is no longer held.
     pub fn fail_connect(&self, held: PendingConnect, errno: Errno) -> bool {
         let mut world = self.world.borrow_mut();
         let Some(index) = world.release(held) else { return false };
@@ -87,29 +90,30 @@ impl Network {
         true
     }
 
-    /// This host stands for everybody else: addresses that no host has lead to it, and so do names that nobody has.
+    /// Makes this host the gateway: addresses without a host and unknown names lead to it.
     pub fn set_gateway(&self, host: Host) {
         self.world.borrow_mut().gateway = Some(host.0);
     }
 
-    /// Lets a host's processes bind any address, its own or not (`ip_nonlocal_bind`).
+    /// Lets a host's processes bind any address, local or not (`ip_nonlocal_bind`).
     pub fn bind_any_address(&self, host: Host) {
         self.world.borrow_mut().host_mut(host.0).binds_any_address = true;
     }
 
-    /// How long the look-up of a name takes, on average. Default: 1 ms.
+    /// Sets the mean duration of a name look-up. Default: 1 ms.
     pub fn set_look_up_time(&self, mean: Duration) {
-        self.world.borrow_mut().look_up = mean;
+        self.world.borrow_mut().mean_lookup = mean;
     }
 }
 
 impl World {
-    /// What names that nobody has lead to.
+    /// Returns the addresses of unknown names.
     pub(in crate::sim) fn gateway_address(&self) -> Option<Vec<IpAddr>> {
         Some(self.host(self.gateway?).addresses.iter().take(1).copied().collect())
     }
 
-    /// Addresses may have changed hands while a connect waited: finds out whom it leads to.
+    /// Finds the destination host. The address may have moved to another host while the connect was
+    /// held.
     fn route(&mut self, index: u32) -> Option<u32> {
         let [near, far] = &self.connections[index as usize].ends;
         let from = near.host;
@@ -121,7 +125,7 @@ impl World {
         to
     }
 
-    /// A connect waits no more.
+    /// Releases a held connect and returns its index.
     fn release(&mut self, held: PendingConnect) -> Option<u32> {
         let mut waiting = self.connections.iter_mut();
         let (index, connection) = waiting.find(|(_, connection)| {

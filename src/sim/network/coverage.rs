@@ -1,4 +1,4 @@
-//! What has happened at least once: a fault that no seed ever drew was not tested.
+//! Fault coverage: counters of faults and calls, to find those that no seed has exercised.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use crate::sim::network::rule::CallKind;
 
 macro_rules! faults {
     ($($kind:ident $name:literal: $about:literal;)*) => {
-        /// What can go wrong in a simulated world.
+        /// A kind of fault of a simulated network.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum FaultKind {
             $(#[doc = $about] $kind,)*
         }
 
         impl FaultKind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &'static [FaultKind] = &[$(FaultKind::$kind),*];
         }
 
@@ -28,36 +28,36 @@ macro_rules! faults {
 }
 
 faults! {
-    Partition "partition": "Two hosts do not reach each other.";
-    OneWayPartition "one-way partition": "A host does not reach another, which still reaches it.";
+    Partition "partition": "Two hosts cannot reach each other.";
+    OneWayPartition "one-way partition": "A host cannot reach another, which can still reach it.";
     Heal "heal": "A partition has ended.";
     Reset "reset": "A connection was reset from outside.";
     Refusal "refusal": "A host refused connections.";
-    Silence "silence": "A host's packets were filtered without a word.";
-    FullBacklog "full backlog": "A listener had no room for one more connection.";
+    Silence "silence": "Packets to a host were dropped, as by a packet filter.";
+    FullBacklog "full backlog": "A listener's backlog was full.";
     DescriptorLimit "descriptor limit": "A process had no descriptors left.";
-    ShortRead "short read": "A read moved less than there was.";
+    ShortRead "short read": "A read moved less than was available.";
     ShortWrite "short write": "A write moved less than there was room for.";
-    WouldBlock "would block": "A call did nothing although it could have.";
+    WouldBlock "would block": "A call failed with EAGAIN although it could proceed.";
     Failure "failure": "A call failed with an error.";
-    SlowReader "slow reader": "A host read less than came.";
-    SlowCall "slow call": "A call took long.";
+    SlowReader "slow reader": "A host's read rate was limited.";
+    SlowCall "slow call": "A call was slow.";
     NameFailure "name failure": "A name was not found although it exists.";
-    Pause "pause": "A host's processes stood still.";
-    Kill "kill": "A host's processes ended without warning.";
-    Crash "crash": "A host lost its power: its peers heard nothing.";
-    Restart "restart": "A host that had ended came back.";
-    ClockDrift "clock drift": "A host's clock ran fast or slow.";
-    ClockStep "clock step": "A host's calendar time jumped.";
+    Pause "pause": "A host's process was paused (SIGSTOP).";
+    Kill "kill": "A host's process was killed (SIGKILL).";
+    Crash "crash": "A host lost power, without a packet to its peers.";
+    Restart "restart": "A host restarted.";
+    ClockDrift "clock drift": "A host's monotonic clock drifted.";
+    ClockStep "clock step": "A host's calendar time was stepped.";
     Loss "loss": "A packet was lost.";
-    Delay "delay": "A packet was held back.";
+    Delay "delay": "A packet was delayed.";
     Duplicate "duplicate": "A datagram arrived twice.";
     Reorder "reorder": "A datagram was overtaken.";
-    TooLong "too long": "A datagram did not fit the way.";
-    Overflow "overflow": "A datagram found no room where it was to wait.";
+    TooLong "too long": "A datagram was longer than the MTU.";
+    Overflow "overflow": "A datagram was lost because the receive queue was full.";
 }
 
-/// How often each kind of fault and each kind of call happened.
+/// Counters of each kind of fault and each kind of call.
 ///
 /// ```
 /// use twistor::sim::{CallKind, FaultKind, Simulation};
@@ -80,27 +80,27 @@ impl Default for Coverage {
 }
 
 impl Coverage {
-    /// How often this fault happened.
+    /// Returns the number of faults of this kind.
     pub fn fault(&self, kind: FaultKind) -> u64 {
         self.faults[kind as usize]
     }
 
-    /// How often this call was made.
+    /// Returns the number of calls of this kind.
     pub fn call(&self, kind: CallKind) -> u64 {
         self.calls[kind as usize]
     }
 
-    /// Faults that never happened.
+    /// Returns the kinds of faults that never happened.
     pub fn missing_faults(&self) -> Vec<FaultKind> {
         FaultKind::ALL.iter().copied().filter(|kind| self.fault(*kind) == 0).collect()
     }
 
-    /// Calls that were never made.
+    /// Returns the kinds of calls that were never made.
     pub fn missing_calls(&self) -> Vec<CallKind> {
         CallKind::ALL.iter().copied().filter(|kind| self.call(*kind) == 0).collect()
     }
 
-    /// Adds what happened in another world.
+    /// Adds the counters of another simulation.
     pub fn merge(&mut self, other: &Coverage) {
         for (sum, count) in self.faults.iter_mut().zip(other.faults) {
             *sum += count;
@@ -119,7 +119,7 @@ impl Coverage {
     }
 }
 
-/// A line for each fault and each call that happened.
+/// Prints one line for each kind of fault and of call.
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for kind in FaultKind::ALL {

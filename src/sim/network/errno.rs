@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::io::Errno as System;
 
-/// An error number of the system.
+/// An error number of the operating system.
 ///
 /// ```
 /// use twistor::sim::Errno;
@@ -24,7 +24,7 @@ macro_rules! errnos {
                 pub const $name: Errno = Errno(System::$system.raw_os_error());
             )*
 
-            /// All that have a name here.
+            /// All error numbers with a name here.
             pub const ALL: &'static [Errno] = &[$(Errno::$name),*];
 
             fn name(self) -> Option<&'static str> {
@@ -40,9 +40,9 @@ macro_rules! errnos {
 errnos! {
     EACCES = ACCESS: "Permission denied.";
     EADDRINUSE = ADDRINUSE: "The address is in use.";
-    EADDRNOTAVAIL = ADDRNOTAVAIL: "No such address here, or no port left.";
+    EADDRNOTAVAIL = ADDRNOTAVAIL: "No such local address, or no free port.";
     EAFNOSUPPORT = AFNOSUPPORT: "The address is of another family.";
-    EAGAIN = AGAIN: "Would block.";
+    EAGAIN = AGAIN: "The call would block.";
     EBADF = BADF: "No such descriptor.";
     ECONNABORTED = CONNABORTED: "The connection was aborted.";
     ECONNREFUSED = CONNREFUSED: "The connection was refused.";
@@ -70,11 +70,11 @@ errnos! {
     EPROTO = PROTO: "A protocol failed.";
     EPROTOTYPE = PROTOTYPE: "The socket is of another type.";
     EROFS = ROFS: "The file system is for reading only.";
-    ETIMEDOUT = TIMEDOUT: "Nobody answered.";
+    ETIMEDOUT = TIMEDOUT: "The peer did not answer in time.";
 }
 
 impl Errno {
-    /// The number that the system uses.
+    /// Returns the raw number of the operating system.
     pub fn raw(self) -> i32 {
         self.0
     }

@@ -1,4 +1,4 @@
-//! The rule that most scripts need: what, where, when, how often.
+//! A configurable rule: subject, host, time, probability and count.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::sim::network::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdic
 use crate::sim::random::Random;
 use crate::sim::{Host, Instant};
 
-/// A rule with conditions: all of them have to hold.
+/// A rule that applies a verdict when all of its conditions hold.
 ///
 /// ```
 /// use std::time::Duration;
@@ -15,29 +15,32 @@ use crate::sim::{Host, Instant};
 ///
 /// let simulation = Simulation::new(1);
 /// let server = simulation.host("server");
-/// // Every second accept of the server fails for want of descriptors, from the tenth to the twentieth second.
+/// // From the tenth to the twentieth second, half of the server's accepts fail with EMFILE.
 /// simulation.add_rule(
 ///     Fault::call(CallKind::Accept, Verdict::Fail(Errno::EMFILE))
 ///         .on(server)
 ///         .between(Duration::from_secs(10), Duration::from_secs(20))
 ///         .chance(0.5),
 /// );
-/// // The first three packets with data that it gets are late.
+/// // The first three data packets to the server are delayed.
 /// simulation.add_rule(
-///     Fault::packet(PacketKind::Data, Verdict::Delay(Duration::from_millis(300))).on(server).at_most(3),
+///     Fault::packet(PacketKind::Data, Verdict::Delay(Duration::from_millis(300)))
+///         .on(server)
+///         .at_most(3),
 /// );
 /// ```
 pub struct Fault {
-    what: Subject,
+    subject: Subject,
     verdict: Verdict,
     host: Option<Host>,
     peer: Option<Host>,
     from: Instant,
     until: Option<Instant>,
     chance: f64,
-    /// Of those that meet the other conditions, from 1.
+    /// The first match that it applies to, counted from 1 among those that meet the other
+    /// conditions.
     first: u64,
-    most: u64,
+    max: u64,
     met: u64,
     condition: Option<Condition>,
 }
@@ -52,34 +55,34 @@ enum Subject {
 }
 
 impl Fault {
-    /// What becomes of calls of this kind.
+    /// Applies a verdict to calls of this kind.
     pub fn call(kind: CallKind, verdict: Verdict) -> Fault {
         Fault::new(Subject::Call(kind), verdict)
     }
 
-    /// What becomes of every call.
+    /// Applies a verdict to every call.
     pub fn any_call(verdict: Verdict) -> Fault {
         Fault::new(Subject::AnyCall, verdict)
     }
 
-    /// A call of this kind fails.
+    /// Fails calls of this kind.
     pub fn fail(kind: CallKind, errno: Errno) -> Fault {
         Fault::call(kind, Verdict::Fail(errno))
     }
 
-    /// What becomes of packets of this kind.
+    /// Applies a verdict to packets of this kind.
     pub fn packet(kind: PacketKind, verdict: Verdict) -> Fault {
         Fault::new(Subject::Packet(kind), verdict)
     }
 
-    /// What becomes of every packet.
+    /// Applies a verdict to every packet.
     pub fn any_packet(verdict: Verdict) -> Fault {
         Fault::new(Subject::AnyPacket, verdict)
     }
 
-    fn new(what: Subject, verdict: Verdict) -> Fault {
+    fn new(subject: Subject, verdict: Verdict) -> Fault {
         Fault {
-            what,
+            subject,
             verdict,
             host: None,
             peer: None,
@@ -87,59 +90,59 @@ impl Fault {
             until: None,
             chance: 1.0,
             first: 1,
-            most: u64::MAX,
+            max: u64::MAX,
             met: 0,
             condition: None,
         }
     }
 
-    /// Only for calls of this host; only for packets to it.
+    /// Restricts it to calls of this host, or to packets that this host receives.
     pub fn on(mut self, host: Host) -> Fault {
         self.host = Some(host);
         self
     }
 
-    /// Only for packets from this host.
+    /// Restricts it to packets that this host sends.
     pub fn from(mut self, host: Host) -> Fault {
         self.peer = Some(host);
         self
     }
 
-    /// Only from this time of the world on.
+    /// Restricts it to virtual times from `time` on.
     pub fn after(mut self, time: Duration) -> Fault {
         self.from = Instant::from_origin(time);
         self
     }
 
-    /// Only between these times of the world, the second excluded.
+    /// Restricts it to virtual times from `from` to `until`, `until` excluded.
     pub fn between(mut self, from: Duration, until: Duration) -> Fault {
         self.from = Instant::from_origin(from);
         self.until = Some(Instant::from_origin(until));
         self
     }
 
-    /// Only with this probability.
+    /// Applies it with this probability. Default: 1.
     pub fn chance(mut self, probability: f64) -> Fault {
         self.chance = probability;
         self
     }
 
-    /// Only while this holds.
+    /// Applies it only while `condition` returns true.
     pub fn when(mut self, condition: impl FnMut() -> bool + 'static) -> Fault {
         self.condition = Some(Box::new(condition));
         self
     }
 
-    /// Only the how-manieth that meets the other conditions, from 1.
+    /// Restricts it to one match, counted from 1 among those that meet the other conditions.
     pub fn nth(mut self, number: u64) -> Fault {
         self.first = number;
-        self.most = 1;
+        self.max = 1;
         self
     }
 
-    /// Only so many times.
+    /// Limits the number of matches it is applied to. Default: no limit.
     pub fn at_most(mut self, times: u64) -> Fault {
-        self.most = times;
+        self.max = times;
         self
     }
 
@@ -152,14 +155,14 @@ impl Fault {
             return Verdict::Pass;
         }
         self.met += 1;
-        let in_turn = self.met >= self.first && self.met - self.first < self.most;
+        let in_turn = self.met >= self.first && self.met - self.first < self.max;
         if in_turn { self.verdict } else { Verdict::Pass }
     }
 }
 
 impl Rule for Fault {
     fn packet(&mut self, packet: &Packet, random: &mut Random) -> Verdict {
-        let concerns = match self.what {
+        let concerns = match self.subject {
             Subject::AnyPacket => true,
             Subject::Packet(kind) => kind == packet.kind,
             Subject::AnyCall | Subject::Call(_) => false,
@@ -170,7 +173,7 @@ impl Rule for Fault {
     }
 
     fn call(&mut self, call: &Call, random: &mut Random) -> Verdict {
-        let concerns = match self.what {
+        let concerns = match self.subject {
             Subject::AnyCall => true,
             Subject::Call(kind) => kind == call.kind,
             Subject::AnyPacket | Subject::Packet(_) => false,

@@ -1,21 +1,21 @@
-//! How bytes travel from one host to another.
+//! Links between hosts: latency, bandwidth and loss.
 
 use std::time::Duration;
 
 use crate::net::nanoseconds;
 use crate::sim::random::Random;
 
-/// The way between two hosts, the same in both directions.
+/// The link between two hosts, the same in both directions.
 ///
-/// A stream's segment that is lost is sent again, as TCP does: it arrives later, and what was sent after it waits.
-/// Datagrams are lost, doubled and overtake each other.
+/// A lost segment of a stream is retransmitted, as by TCP: it arrives later, and delays the data
+/// after it. Datagrams can be lost, duplicated and reordered.
 ///
 /// ```
 /// use std::time::Duration;
 /// use twistor::sim::{Latency, Link};
 ///
 /// let wireless = Link {
-///     latency: Latency::Exponential { least: Duration::from_millis(2), mean: Duration::from_millis(10) },
+///     latency: Latency::Uniform { least: Duration::from_millis(2), most: Duration::from_millis(9) },
 ///     loss: 0.02,
 ///     bandwidth: Some(1_000_000),
 ///     ..Link::default()
@@ -23,17 +23,18 @@ use crate::sim::random::Random;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
-    /// How long a packet travels, one way. Default: 1 ms between hosts, 50 µs inside one.
+    /// The one-way latency of a packet. Default: 1 ms between hosts, 50 µs inside one.
     pub latency: Latency,
-    /// Bytes a second, each way, shared by all that travels. Default: no limit.
+    /// The bandwidth in bytes per second and direction, shared by all packets. Default: no limit.
     pub bandwidth: Option<u64>,
     /// The probability that a packet is lost. Default: 0.
     pub loss: f64,
-    /// The probability that a datagram arrives twice. Default: 0.
+    /// The probability that a datagram is duplicated. Default: 0.
     pub duplicate: f64,
-    /// The probability that a datagram is held back, so that later ones overtake it. Default: 0.
+    /// The probability that a datagram is delayed, so that later ones overtake it. Default: 0.
     pub reorder: f64,
-    /// Payload bytes of the longest datagram that gets through; longer ones vanish. Default: 65,507, all of UDP's.
+    /// The maximum payload of a datagram in bytes; longer ones are lost. Default: 65,507, the
+    /// maximum of UDP.
     pub mtu: usize,
 }
 
@@ -45,49 +46,50 @@ impl Default for Link {
             loss: 0.0,
             duplicate: 0.0,
             reorder: 0.0,
-            mtu: LONGEST_DATAGRAM,
+            mtu: MAX_DATAGRAM,
         }
     }
 }
 
 impl Link {
-    /// A link whose packets all travel this long, and that is perfect otherwise.
+    /// Returns a link with a fixed latency and without other limits.
     pub fn fixed(latency: Duration) -> Link {
         Link { latency: Latency::Fixed(latency), ..Link::default() }
     }
 
-    /// A link without latency: what is sent is there, as on a real loopback.
+    /// Returns a link without latency: packets arrive at once, as on a real loopback.
     pub fn instant() -> Link {
         Link::fixed(Duration::ZERO)
     }
 }
 
-/// How long packets travel.
+/// The distribution of latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Latency {
-    /// Always as long.
+    /// A constant latency.
     Fixed(Duration),
-    /// Anything between the two, equally likely.
+    /// A uniform distribution.
     Uniform {
-        /// The shortest.
+        /// The minimum.
         least: Duration,
-        /// The longest.
+        /// The maximum.
         most: Duration,
     },
-    /// At least `least`, and beyond that as waiting times are distributed.
+    /// A minimum plus an exponentially distributed part.
     Exponential {
-        /// The shortest.
+        /// The minimum.
         least: Duration,
-        /// The mean of all.
+        /// The mean, including the minimum.
         mean: Duration,
     },
-    /// Between `least` and `usual`, but one packet in a hundred takes up to `worst`.
+    /// A distribution with a long tail: uniform from `least` to `usual`, but for one packet in a
+    /// hundred from `usual` to `worst`.
     LongTail {
-        /// The shortest.
+        /// The minimum.
         least: Duration,
-        /// The longest of ninety-nine in a hundred.
+        /// The maximum of 99 packets in a hundred.
         usual: Duration,
-        /// The longest.
+        /// The maximum.
         worst: Duration,
     },
 }
@@ -111,11 +113,11 @@ pub(in crate::sim) struct Path {
     pub(in crate::sim) from: u32,
     pub(in crate::sim) to: u32,
     pub(in crate::sim) link: Link,
-    /// Nothing else is different from a link of this fixed latency, in nanoseconds: the common case is quick.
+    /// The fixed latency in nanoseconds of a link without loss and bandwidth limit: the fast path.
     pub(in crate::sim) plain: Option<u64>,
-    /// When the last byte of what was sent before has left.
+    /// The time at which the last byte sent before has left the sender.
     pub(in crate::sim) free_at: u64,
-    /// Nothing gets through.
+    /// No packet gets through.
     pub(in crate::sim) cut: bool,
 }
 
@@ -136,7 +138,8 @@ impl Path {
         self.link = link;
     }
 
-    /// When something of this size that is sent `at` arrives, if it is not lost; waits for what is before it.
+    /// Returns the arrival time of a packet of `size` bytes that is sent `at`, behind the packets
+    /// before it. Ignores loss.
     pub(in crate::sim) fn travel(&mut self, at: u64, size: usize, random: &mut Random) -> u64 {
         let sent = match self.link.bandwidth {
             Some(rate) => {
@@ -150,5 +153,5 @@ impl Path {
     }
 }
 
-/// 65,535 less the headers of IP and UDP.
-pub(in crate::sim) const LONGEST_DATAGRAM: usize = 65_507;
+/// 65,535 minus the headers of IP and UDP.
+pub(in crate::sim) const MAX_DATAGRAM: usize = 65_507;

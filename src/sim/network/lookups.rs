@@ -1,4 +1,5 @@
-//! Look-ups of host names: what threads would do happens at a time that the seed decides, on the one thread there is.
+//! Look-ups of host names. Instead of on threads, they complete at a virtual time drawn from the
+//! seed.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use crate::sim::network::trace::About;
 use crate::sim::world::World;
 use crate::sim::world::events::EventKind;
 
-/// A look-up that runs: the process that asked, its number there, and the name in lower case.
+/// A running look-up: its process, its number there, and the name in lower case.
 pub(in crate::sim) struct Running {
     process: u32,
     number: u64,
@@ -20,9 +21,10 @@ pub(in crate::sim) struct Running {
 }
 
 impl Network {
-    /// From now on look-ups of this name hang, each with a thread of its process, or not any more: then those that hang
-    /// are answered. A process looks up as many names at a time as
-    /// [`Settings::lookup_threads`](crate::Settings::lookup_threads) allows, and others wait.
+    /// Starts or stops holding the look-ups of this name. A held look-up does not complete and
+    /// occupies a thread of its process. When holding stops, the held ones are answered. A process
+    /// looks up at most [`Settings::lookup_threads`](crate::Settings::lookup_threads) names at a
+    /// time; further ones are queued.
     ///
     /// ```
     /// use std::time::Duration;
@@ -77,7 +79,7 @@ impl World {
         }
         let asked = self.process_mut(process).lookups.ask(host, port, answer);
         let id = asked.map_err(|_| NotAsked::QueueFull)?;
-        self.begin_look_ups(process);
+        self.start_lookups(process);
         Ok(id)
     }
 
@@ -85,11 +87,11 @@ impl World {
         Instant::from_nanoseconds(self.monotonic(process))
     }
 
-    /// Begins with those that wait, as far as there are threads.
-    fn begin_look_ups(&mut self, process: u32) {
+    /// Starts queued look-ups while threads are free.
+    fn start_lookups(&mut self, process: u32) {
         let began = self.process_now(process);
         while let Some((number, name)) = self.process_mut(process).lookups.begin(began) {
-            let took = nanoseconds(self.random.jobs.exponential(self.look_up));
+            let took = nanoseconds(self.random.jobs.exponential(self.mean_lookup));
             let at = self.local_now(process).saturating_add(took);
             let running = Running { process, number, name: canonical(&name) };
             let index = self.answers.insert(running);
@@ -97,7 +99,7 @@ impl World {
         }
     }
 
-    /// A look-up is done, unless its name is held.
+    /// Completes a look-up, unless its name is held.
     pub(in crate::sim) fn answer(&mut self, index: u32) {
         let Some(Running { process, number, name }) = self.answers.get(index as usize) else { return };
         let (process, number) = (*process, *number);
@@ -116,7 +118,7 @@ impl World {
                 self.due.push(Box::new(move || answer(answered)));
             }
         }
-        self.begin_look_ups(process);
+        self.start_lookups(process);
     }
 
     fn addresses_of(&mut self, asker: u32, name: &str) -> Result<Vec<IpAddr>, NameError> {

@@ -1,4 +1,4 @@
-//! The network as its owner sees it: hosts, links, and everything that can be done to them.
+//! The network's control interface: hosts, links, faults and traces.
 
 pub(in crate::sim) mod connect_gate;
 pub(in crate::sim) mod coverage;
@@ -19,16 +19,16 @@ use crate::net::{Signal, nanoseconds};
 use crate::sim::network::coverage::{Coverage, FaultKind};
 use crate::sim::network::link::Link;
 use crate::sim::network::rule::Rule;
-use crate::sim::network::trace::{About, Text, What};
+use crate::sim::network::trace::{About, RecordKind, Text};
 use crate::sim::random::Random;
 use crate::sim::world::World;
 use crate::sim::world::tcp::connection::Phase;
 use crate::sim::{Host, Instant};
 
-/// A simulated network. Clones are handles on the same one, for callbacks and conditions.
+/// A handle to a simulated network, for callbacks and conditions. Clones refer to the same network.
 ///
-/// [`Simulation`](crate::sim::Simulation) is a network with reactors that get their turns; alone it is for reactors that
-/// the caller turns ([`reactor`](Network::reactor)), and for plain sockets.
+/// [`Simulation`](crate::sim::Simulation) adds reactors and schedules their turns. A network alone
+/// serves plain sockets, and reactors that the caller runs ([`reactor`](Network::reactor)).
 #[derive(Clone)]
 pub struct Network {
     pub(in crate::sim) world: Rc<RefCell<World>>,
@@ -40,45 +40,47 @@ impl std::fmt::Debug for Network {
     }
 }
 
-/// A rule that was added, by name.
+/// The identifier of an added rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleId(pub(in crate::sim) u64);
 
 impl Network {
-    /// A network without hosts. The seed decides everything that chance would.
+    /// Creates a network without hosts. The seed determines all randomness.
     pub fn new(seed: u64) -> Network {
         Network { world: Rc::new(RefCell::new(World::new(seed))) }
     }
 
-    /// The seed.
+    /// Returns the seed.
     pub fn seed(&self) -> u64 {
         self.world.borrow().seed
     }
 
-    /// A stream of random numbers that the seed decides, for what the world does not draw itself.
+    /// Returns a named stream of random numbers for the scenario's own draws, derived from the
+    /// seed.
     pub fn random(&self, name: &str) -> Random {
         Random::new(self.seed(), name)
     }
 
-    /// The world's time, from its beginning on.
+    /// Returns the virtual time since the start.
     pub fn now(&self) -> Instant {
         Instant::from_nanoseconds(self.world.borrow().now)
     }
 
-    /// What happens at the same time, happens in the order in which it was caused, instead of one that
-    /// the seed decides. For tests that compare with a real loopback.
+    /// Orders events of the same time by their creation instead of by the seed. For tests that
+    /// compare with a real loopback.
     pub fn set_fifo_order(&self) {
         self.world.borrow_mut().events.in_order = true;
     }
 
-    /// Readiness is told once, and again only after a call that found the end of it: as little as the seam's contract
-    /// promises. Otherwise as Linux tells it: at each arrival, everything.
+    /// Selects the minimal readiness that the contract of the network allows. With `true`,
+    /// readiness is reported once, and again only after a call that has drained it. With `false`,
+    /// all readiness is reported at each arrival, as by Linux.
     pub fn set_minimal_readiness(&self, on: bool) {
         self.world.borrow_mut().minimal_edges = on;
     }
 
-    /// Lets the seed decide which of several [tasks](crate::task) that are ready is polled first. Otherwise it is the one that
-    /// was woken first, as on the real network.
+    /// Lets the seed choose which of several ready [tasks](crate::task) is polled first. Otherwise
+    /// they are polled in the order of their wake-ups, as on the real network.
     pub fn shuffle_tasks(&self, on: bool) {
         let order = on.then(|| self.random("tasks"));
         self.world.borrow_mut().task_order = order;
@@ -86,66 +88,67 @@ impl Network {
 
     // -- hosts --
 
-    /// The host of this name; it is made when it is first asked for. Its addresses are the next free ones of
-    /// 10.0.0.0/8 and fd00::/112, beside the loopback; other hosts find it by its name.
+    /// Returns the host of this name, and creates it on the first call. It has the next free
+    /// addresses of 10.0.0.0/8 and fd00::/112, in addition to the loopback. Other hosts resolve its
+    /// name.
     pub fn host(&self, name: &str) -> Host {
         let mut world = self.world.borrow_mut();
         let known = world.hosts.iter().position(|host| host.name == name);
         Host(known.map_or_else(|| world.add_host(name), |index| index as u32))
     }
 
-    /// The host's name.
+    /// Returns the host's name.
     pub fn name(&self, host: Host) -> String {
         self.world.borrow().host(host.0).name.clone()
     }
 
-    /// The host's first address.
+    /// Returns the host's first address.
     pub fn address(&self, host: Host) -> IpAddr {
-        // Every host was given two.
+        // Every host has at least two addresses.
         self.world.borrow().host(host.0).addresses[0]
     }
 
-    /// All its addresses, beside the loopback.
+    /// Returns all addresses of the host except the loopback.
     pub fn addresses(&self, host: Host) -> Vec<IpAddr> {
         self.world.borrow().host(host.0).addresses.clone()
     }
 
-    /// All hosts, in the order in which they were made.
+    /// Returns all hosts, in the order of their creation.
     pub fn hosts(&self) -> Vec<Host> {
         (0..self.world.borrow().hosts.len() as u32).map(Host).collect()
     }
 
-    /// Gives a host one more address.
+    /// Adds an address to a host.
     pub fn add_address(&self, host: Host, address: IpAddr) {
         let mut world = self.world.borrow_mut();
         world.addresses.insert(address, host.0);
         world.host_mut(host.0).addresses.push(address);
     }
 
-    /// Lets a name lead to these addresses.
+    /// Adds a name that resolves to these addresses.
     pub fn add_name(&self, name: &str, addresses: &[IpAddr]) {
         self.world.borrow_mut().names.insert(name.to_ascii_lowercase(), addresses.to_vec());
     }
 
-    /// Whether the host has power.
+    /// Returns whether the host has power.
     pub fn is_up(&self, host: Host) -> bool {
         self.world.borrow().host(host.0).up
     }
 
-    /// Open sockets of all processes of a host.
+    /// Returns the number of open sockets of all processes of a host.
     pub fn sockets(&self, host: Host) -> usize {
         let world = self.world.borrow();
         world.processes.iter().filter(|process| process.host == host.0).map(|process| process.open).sum()
     }
 
-    /// Connections that are not over for both sides.
+    /// Returns the number of connections that are open on at least one side.
     pub fn connections(&self) -> usize {
         self.world.borrow().connections.len()
     }
 
     // -- links --
 
-    /// The link between two hosts, or inside one.
+    /// Sets the link between two hosts, or inside one.
     pub fn set_link(&self, one: Host, other: Host, link: Link) {
         let mut world = self.world.borrow_mut();
         for (from, to) in [(one, other), (other, one)] {
@@ -154,46 +157,46 @@ impl Network {
         }
     }
 
-    /// The link of all pairs of hosts, those included that have one of their own by now.
+    /// Sets the link between all pairs of hosts. Replaces links that were set for one pair.
     pub fn set_links(&self, link: Link) {
         let mut world = self.world.borrow_mut();
         for path in world.paths.iter_mut().filter(|path| path.from != path.to) {
             path.set_link(link.clone());
         }
-        world.between_hosts = link;
+        world.default_link = link;
     }
 
-    /// The link inside every host.
+    /// Sets the link inside every host.
     pub fn set_loopback(&self, link: Link) {
         let mut world = self.world.borrow_mut();
         for path in world.paths.iter_mut().filter(|path| path.from == path.to) {
             path.set_link(link.clone());
         }
-        world.inside_a_host = link;
+        world.loopback_link = link;
     }
 
-    /// Nothing gets through between two hosts. What is on its way waits, and is sent again when the
-    /// partition has healed, as TCP does; after a quarter of an hour it is given up.
+    /// Cuts both directions between two hosts. Packets in flight are retransmitted after the
+    /// partition has healed, as by TCP. After about 15 minutes the connection times out.
     pub fn partition(&self, one: Host, other: Host) {
         self.cut(one, other, true);
         self.cut(other, one, true);
         self.fault(FaultKind::Partition, one);
     }
 
-    /// Nothing gets from one host to another; the other way is open.
+    /// Cuts one direction between two hosts; the other one stays open.
     pub fn partition_one_way(&self, from: Host, to: Host) {
         self.cut(from, to, true);
         self.fault(FaultKind::OneWayPartition, from);
     }
 
-    /// Ends partitions between two hosts.
+    /// Heals partitions between two hosts.
     pub fn heal(&self, one: Host, other: Host) {
         self.cut(one, other, false);
         self.cut(other, one, false);
         self.fault(FaultKind::Heal, one);
     }
 
-    /// Ends all partitions.
+    /// Heals all partitions.
     pub fn heal_all(&self) {
         let mut world = self.world.borrow_mut();
         world.paths.iter_mut().for_each(|path| path.cut = false);
@@ -208,7 +211,7 @@ impl Network {
 
     // -- what goes wrong --
 
-    /// Adds a rule, which is asked after those that were added before.
+    /// Adds a rule behind the existing ones.
     pub fn add_rule(&self, rule: impl Rule + 'static) -> RuleId {
         let mut world = self.world.borrow_mut();
         world.rules_added += 1;
@@ -225,22 +228,23 @@ impl Network {
         world.rules.len() < before
     }
 
-    /// A port of a host, or all of them, refuses connections although it is listened on.
+    /// Refuses connections to a port of a host, or to all of them, although a listener exists.
     pub fn refuse(&self, host: Host, port: Option<u16>) {
         self.world.borrow_mut().host_mut(host.0).refuses.add(port);
     }
 
-    /// Handshakes and datagrams to a port of a host, or to all of them, vanish, as behind a filter.
+    /// Drops handshakes and datagrams to a port of a host, or to all of them, as a packet filter
+    /// does.
     pub fn drop_connects(&self, host: Host, port: Option<u16>) {
         self.world.borrow_mut().host_mut(host.0).silent.add(port);
     }
 
-    /// The queues of a port's listeners, or of all, have no room.
+    /// Fills the backlog of a port's listeners, or of all listeners.
     pub fn fill_backlog(&self, host: Host, port: Option<u16>) {
         self.world.borrow_mut().host_mut(host.0).full.add(port);
     }
 
-    /// Ends refusal, silence and full queues of a port or of all.
+    /// Ends refusal, dropping and full backlogs of a port, or of all ports.
     pub fn accept_connects(&self, host: Host, port: Option<u16>) {
         let mut world = self.world.borrow_mut();
         let machine = world.host_mut(host.0);
@@ -249,7 +253,8 @@ impl Network {
         }
     }
 
-    /// All connections between two hosts are reset, as by a firewall between them. Returns how many.
+    /// Resets all connections between two hosts, as a firewall between them does. Returns their
+    /// number.
     pub fn reset_connections(&self, one: Host, other: Host) -> usize {
         let mut world = self.world.borrow_mut();
         let concerns = |ends: (u32, u32)| ends == (one.0, other.0) || ends == (other.0, one.0);
@@ -266,7 +271,7 @@ impl Network {
         found.len()
     }
 
-    /// One connection, which the seed chooses, is reset on both sides; `false` when there is none.
+    /// Resets one connection, chosen by the seed, on both sides; `false` when there is none.
     pub fn reset_any_connection(&self) -> bool {
         let mut world = self.world.borrow_mut();
         let open = world
@@ -282,14 +287,14 @@ impl Network {
         true
     }
 
-    /// How many descriptors each process of a host may have open, those that begin later included.
-    /// Default: 1,048,576.
+    /// Sets the descriptor limit of each process of a host, running or started later. Default:
+    /// 1,048,576.
     pub fn set_descriptor_limit(&self, host: Host, limit: usize) {
         self.world.borrow_mut().host_mut(host.0).descriptors = limit;
         self.limit_processes(host, None);
     }
 
-    /// A limit of a host's processes that run by now; `None`: the host's own again.
+    /// Sets a limit for the running processes of a host; `None` restores the host's limit.
     pub(crate) fn limit_processes(&self, host: Host, limit: Option<usize>) {
         let mut world = self.world.borrow_mut();
         let limit = limit.unwrap_or(world.host(host.0).descriptors);
@@ -297,22 +302,23 @@ impl Network {
         processes.for_each(|process| process.limit = limit);
     }
 
-    /// Whether a host finds names. Addresses and `localhost` are always found.
+    /// Sets whether a host resolves names. Addresses and `localhost` are always resolved.
     pub fn set_name_resolution(&self, host: Host, found: bool) {
         self.world.borrow_mut().host_mut(host.0).finds_no_names = !found;
     }
 
-    /// How many bytes a second a host's processes read, all together; `None`: all that come.
+    /// Limits the bytes per second that all processes of a host read together; `None`: no limit.
     pub fn set_read_rate(&self, host: Host, rate: Option<u64>) {
-        self.world.borrow_mut().host_mut(host.0).reads = rate;
+        self.world.borrow_mut().host_mut(host.0).read_rate = rate;
     }
 
-    /// How long every system call of a host's processes takes. Default: no time.
+    /// Sets the duration of each system call of a host's processes. Default: zero.
     pub fn set_call_cost(&self, host: Host, cost: Duration) {
         self.world.borrow_mut().host_mut(host.0).call_cost = nanoseconds(cost);
     }
 
-    /// Lets a host's monotonic clock run fast by so many millionths; negative: slow.
+    /// Sets the drift of a host's monotonic clock in parts per million; a negative drift is slow.
+    /// The limit is 500,000 in both directions.
     pub fn set_clock_drift(&self, host: Host, millionths: i32) {
         let mut world = self.world.borrow_mut();
         let now = world.now;
@@ -320,14 +326,14 @@ impl Network {
         if millionths != 0 {
             world.fault(FaultKind::ClockDrift, host.0);
         }
-        // Who sleeps by the old rate looks again.
+        // Poll deadlines were computed with the old rate.
         let processes = world.processes.iter().enumerate();
         let own: Vec<u32> =
             processes.filter(|(_, p)| p.host == host.0).map(|(index, _)| index as u32).collect();
         own.into_iter().for_each(|process| world.wake(process));
     }
 
-    /// Lets a host's calendar time jump, by seconds.
+    /// Steps a host's calendar time by a number of seconds.
     pub fn step_clock(&self, host: Host, seconds: i64) {
         let mut world = self.world.borrow_mut();
         let clock = &mut world.host_mut(host.0).clock;
@@ -335,8 +341,8 @@ impl Network {
         world.fault(FaultKind::ClockStep, host.0);
     }
 
-    /// In a callback: this host's processes have worked for so long. Everything that they do in this turn
-    /// happens that much later, and their next turn comes after it.
+    /// Charges work to the running callback of a host's processes. Everything that they do later in
+    /// this turn happens `time` later, and so does their next turn.
     pub fn advance_host_clock(&self, host: Host, time: Duration) {
         let mut world = self.world.borrow_mut();
         for process in world.processes.iter_mut().filter(|process| process.host == host.0) {
@@ -344,8 +350,8 @@ impl Network {
         }
     }
 
-    /// Sends a signal to all processes of a host that watch it. Returns whether any does: by
-    /// default the system ends those that do not, which is the owner's to do.
+    /// Sends a signal to all processes of a host that watch it. Returns whether any does. The
+    /// default action of an unwatched signal is left to the caller.
     pub fn signal(&self, host: Host, signal: Signal) -> bool {
         let mut world = self.world.borrow_mut();
         let mut watched = false;
@@ -373,43 +379,50 @@ impl Network {
 
     /// Writes a line into the trace.
     pub fn trace_note(&self, text: &str) {
-        self.world.borrow_mut().note_text(u32::MAX, About::NOTHING, What::Note, Text::Words(text.to_owned()));
+        self.world.borrow_mut().note_text(
+            u32::MAX,
+            About::NOTHING,
+            RecordKind::Note,
+            Text::Words(text.to_owned()),
+        );
     }
 
-    /// Writes what a host's program says without a logger into the trace.
-    pub(crate) fn note_said(&self, host: Host, line: String) {
-        self.world.borrow_mut().note_said(host.0, line);
+    /// Writes a line that a host's program logged without a logger into the trace.
+    pub(crate) fn note_log_line(&self, host: Host, line: String) {
+        self.world.borrow_mut().note_log_line(host.0, line);
     }
 
-    /// How many of the last records the trace keeps. Default: 4,096.
+    /// Sets the number of last records that the trace keeps. Default: 4,096.
     pub fn keep_trace(&self, records: usize) {
         self.world.borrow_mut().trace.keep(records);
     }
 
-    /// The last `most` lines of the trace: time, host, connection, what happened, and bytes or an error.
-    pub fn trace(&self, most: usize) -> String {
+    /// Returns the last `max` lines of the trace: time, host, connection, event, and bytes or an
+    /// error.
+    pub fn trace(&self, max: usize) -> String {
         let world = self.world.borrow();
         world
             .trace
-            .tail(most, |host| world.hosts.get(host as usize).map_or_else(String::new, |h| h.name.clone()))
+            .tail(max, |host| world.hosts.get(host as usize).map_or_else(String::new, |h| h.name.clone()))
     }
 
-    /// A hash of the whole trace: the same for the same seed and scenario, on every run and machine.
+    /// Returns a hash of the whole trace. It is the same for the same seed and scenario, on every
+    /// run and machine.
     pub fn trace_hash(&self) -> u64 {
         self.world.borrow().trace.hash()
     }
 
-    /// How many records the trace had in all.
+    /// Returns the number of all records of the trace, kept or not.
     pub fn trace_length(&self) -> u64 {
         self.world.borrow().trace.count()
     }
 
-    /// How often each fault and each call happened.
+    /// Returns the counters of faults and calls.
     pub fn coverage(&self) -> Coverage {
         self.world.borrow().coverage.clone()
     }
 
-    /// How many things have been made to happen later.
+    /// Returns the number of events that were scheduled.
     pub fn events(&self) -> u64 {
         self.world.borrow().events.count()
     }

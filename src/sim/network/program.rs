@@ -1,7 +1,7 @@
-//! Programs of simulated hosts: scripts that say what a child process does, in virtual time.
+//! Programs of simulated hosts: scripts of child processes, in virtual time.
 //!
-//! A child is no process of the world: it has no sockets. It belongs to the process that began it, which looks after it
-//! in its polls. Rules and faults do not see its pipes.
+//! A child is not a process of the world and has no sockets. Its parent process advances it in its
+//! polls. Rules and faults do not apply to its pipes.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,13 +14,14 @@ use crate::sim::world::World;
 use crate::sim::world::events::EventKind;
 use crate::sim::{Errno, Host, Network};
 
-/// What a simulated child process does, step by step; behind the last step it exits with code 0.
+/// The script of a simulated child process. After the last step it exits with code 0.
 ///
-/// SIGKILL ends it at any time. So do other signals that it does not [catch](SimProgram::at_signal) or
-/// [ignore](SimProgram::ignore_signal); to be held and continued it does not know.
+/// SIGKILL ends it at any time. So does any other signal that it does not
+/// [catch](SimProgram::at_signal) or [ignore](SimProgram::ignore_signal), except SIGCHLD, SIGWINCH,
+/// SIGSTOP and SIGCONT, which do nothing. Stopping and continuing are not modelled.
 ///
-/// Each pipe holds 64 KiB, as on Linux. What is written to a pipe that the parent has closed, or where there is no pipe, goes
-/// nowhere. A terminal is a pipe in both directions.
+/// Each pipe holds 64 KiB, as on Linux. Output to a closed or missing pipe is discarded. A terminal
+/// is a pipe in both directions.
 #[derive(Debug, Default)]
 pub struct SimProgram {
     steps: VecDeque<Step>,
@@ -29,9 +30,9 @@ pub struct SimProgram {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Say(Output, Vec<u8>),
+    Write(Output, Vec<u8>),
     Wait(Duration),
-    /// Set when it begins to wait.
+    /// A `Wait` that has started, with its end.
     WaitUntil(u64),
     ReadLine,
     Echo,
@@ -45,37 +46,37 @@ enum Output {
 }
 
 impl SimProgram {
-    /// Writes to its standard output, and waits while the pipe is full.
+    /// Writes to standard output; waits while the pipe is full.
     pub fn stdout(&mut self, text: impl AsRef<[u8]>) -> &mut SimProgram {
-        self.step(Step::Say(Output::Stdout, text.as_ref().to_vec()))
+        self.step(Step::Write(Output::Stdout, text.as_ref().to_vec()))
     }
 
-    /// Writes to its standard error.
+    /// Writes to standard error; waits while the pipe is full.
     pub fn stderr(&mut self, text: impl AsRef<[u8]>) -> &mut SimProgram {
-        self.step(Step::Say(Output::Stderr, text.as_ref().to_vec()))
+        self.step(Step::Write(Output::Stderr, text.as_ref().to_vec()))
     }
 
-    /// Waits.
+    /// Waits for a duration of virtual time.
     pub fn sleep(&mut self, time: Duration) -> &mut SimProgram {
         self.step(Step::Wait(time))
     }
 
-    /// Waits for a line of its standard input, however long, or its end.
+    /// Reads a line of any length from standard input, or to its end.
     pub fn read_line(&mut self) -> &mut SimProgram {
         self.step(Step::ReadLine)
     }
 
-    /// Writes all of its standard input to its standard output, up to the end, and waits for more in between.
+    /// Copies standard input to standard output until the end of the input.
     pub fn cat(&mut self) -> &mut SimProgram {
         self.step(Step::Echo)
     }
 
-    /// Exits.
+    /// Exits with this code.
     pub fn exit(&mut self, code: i32) -> &mut SimProgram {
         self.step(Step::Exit(code))
     }
 
-    /// Does something else at this signal, instead of what it was about to do.
+    /// Replaces the remaining steps with other ones when this signal arrives.
     pub fn at_signal(
         &mut self,
         signal: impl Into<ProcessSignal>,
@@ -87,7 +88,7 @@ impl SimProgram {
         self
     }
 
-    /// Does not mind this signal.
+    /// Ignores this signal.
     pub fn ignore_signal(&mut self, signal: impl Into<ProcessSignal>) -> &mut SimProgram {
         self.traps.insert(signal.into(), VecDeque::new());
         self
@@ -100,8 +101,9 @@ impl SimProgram {
 }
 
 impl Network {
-    /// Gives a host a program of this name, for [`Reactor::spawn_process`](crate::Reactor::spawn_process) there: `write` is called for
-    /// each child, with what was asked for, and writes down what it does.
+    /// Installs a program of this name on a host, for
+    /// [`Reactor::spawn_process`](crate::Reactor::spawn_process). `write` is called for each child
+    /// with the spawn request, and writes the child's script.
     ///
     /// ```
     /// use std::time::Duration;
@@ -140,9 +142,9 @@ pub(in crate::sim) type Program = Rc<RefCell<dyn FnMut(&mut SimProgram, &SpawnPr
 #[derive(Default)]
 pub(in crate::sim) struct Children {
     running: BTreeMap<Token, Child>,
-    /// Whose each pipe is.
+    /// The child of each pipe.
     pipes: BTreeMap<Token, Token>,
-    news: Vec<(Token, Readiness)>,
+    pending: Vec<(Token, Readiness)>,
     count: u32,
 }
 
@@ -166,14 +168,14 @@ impl Children {
         world: &RefCell<World>,
         process: u32,
         (token, pipes): (Token, Pipes),
-        what: &SpawnProcess,
+        request: &SpawnProcess,
     ) -> io::Result<u32> {
         let host = world.borrow().process(process).host;
-        let name = (host, what.program.display().to_string());
+        let name = (host, request.program.display().to_string());
         let program = world.borrow().programs.get(&name).cloned();
         let mut script = SimProgram::default();
         match program.as_ref().map(|program| program.try_borrow_mut()) {
-            Some(Ok(mut write)) => write(&mut script, what),
+            Some(Ok(mut write)) => write(&mut script, request),
             Some(Err(_)) => return Err(Errno::EAGAIN.into()),
             None => return Err(io::ErrorKind::NotFound.into()),
         }
@@ -184,17 +186,17 @@ impl Children {
             self.pipes.insert(pipe, token);
         }
         self.count += 1;
-        self.go_on(world, process, token);
+        self.advance(world, process, token);
         Ok(self.count)
     }
 
-    /// What there is news of, after all that was to happen until now.
+    /// Advances all children and appends their readiness.
     pub(in crate::sim) fn poll(&mut self, world: &RefCell<World>, process: u32, events: &mut Vec<Event>) {
         let all: Vec<Token> = self.running.keys().copied().collect();
         for token in all {
-            self.go_on(world, process, token);
+            self.advance(world, process, token);
         }
-        events.extend(self.news.drain(..).map(|(token, ready)| Event::Ready(token, ready)));
+        events.extend(self.pending.drain(..).map(|(token, ready)| Event::Ready(token, ready)));
     }
 
     pub(in crate::sim) fn exit_reason(&self, token: Token) -> io::Result<Option<ExitReason>> {
@@ -222,11 +224,11 @@ impl Children {
             None if IGNORED.contains(&signal) => {}
             _ => self.end(token, ExitReason::Signal { signal, core_dumped: false }),
         }
-        self.go_on(world, process, token);
+        self.advance(world, process, token);
         Ok(())
     }
 
-    /// `None`: the token is none of theirs.
+    /// Reads from a pipe. `None`: the token is not a pipe of a child.
     pub(in crate::sim) fn recv(
         &mut self,
         world: &RefCell<World>,
@@ -252,12 +254,12 @@ impl Children {
         for (place, byte) in buffer.iter_mut().zip(out.drain(..count)) {
             *place = byte;
         }
-        // It may have waited for room.
-        self.go_on(world, process, token);
+        // The child may be waiting for room in the pipe.
+        self.advance(world, process, token);
         Some(Ok(count))
     }
 
-    /// `None`: the token is none of theirs.
+    /// Writes to a pipe. `None`: the token is not a pipe of a child.
     pub(in crate::sim) fn send(
         &mut self,
         world: &RefCell<World>,
@@ -275,11 +277,12 @@ impl Children {
             return Some(Err(io::ErrorKind::WouldBlock.into()));
         }
         child.stdin.extend(data.get(..count).unwrap_or_default());
-        self.go_on(world, process, token);
+        self.advance(world, process, token);
         Some(Ok(count))
     }
 
-    /// Whether the token was one of theirs. A child that is forgotten while it runs goes on unseen.
+    /// Closes a child or a pipe. Returns whether the token was one. A running child is dropped with
+    /// its script.
     pub(in crate::sim) fn close(&mut self, world: &RefCell<World>, process: u32, closed: Token) -> bool {
         if self.running.remove(&closed).is_some() {
             self.pipes.retain(|_, owner| *owner != closed);
@@ -294,13 +297,13 @@ impl Children {
             for pipe in [stdin, stdout, stderr] {
                 *pipe = pipe.filter(|pipe| *pipe != closed);
             }
-            self.go_on(world, process, token);
+            self.advance(world, process, token);
         }
         true
     }
 
-    /// Lets a child do what it can do now.
-    fn go_on(&mut self, world: &RefCell<World>, process: u32, token: Token) {
+    /// Runs the steps of a child that can proceed now.
+    fn advance(&mut self, world: &RefCell<World>, process: u32, token: Token) {
         let now = world.borrow().local_now(process);
         while let Some(child) = self.running.get_mut(&token)
             && child.exit.is_none()
@@ -317,30 +320,31 @@ impl Children {
                     world.borrow_mut().schedule(at, EventKind::Program, 0, process, 0);
                 }
                 Step::WaitUntil(at) if at <= now => {}
-                Step::Say(output, mut bytes) => {
+                Step::Write(output, mut bytes) => {
                     let (pipe, out) = match output {
                         Output::Stdout => (child.pipes.stdout, &mut child.stdout),
                         Output::Stderr => (child.pipes.stderr, &mut child.stderr),
                     };
-                    // Into a pipe that is closed, or into nothing.
+                    // The pipe is closed or missing: the output is discarded.
                     let Some(pipe) = pipe else { continue };
                     let rest = bytes.split_off(bytes.len().min(ROOM - out.len().min(ROOM)));
                     if !bytes.is_empty() {
                         out.extend(bytes);
-                        self.news.push((pipe, Readiness::READABLE));
+                        self.pending.push((pipe, Readiness::READABLE));
                     }
                     if !rest.is_empty() {
-                        child.script.steps.push_front(Step::Say(output, rest));
+                        child.script.steps.push_front(Step::Write(output, rest));
                         break;
                     }
                 }
                 Step::ReadLine => {
                     let line = child.stdin.iter().position(|byte| *byte == b'\n');
-                    // The part of a line is read as well: one that is longer than the pipe comes to its end.
+                    // An incomplete line is consumed as well, so that a line longer than the pipe
+                    // can end.
                     let read = line.map_or(child.stdin.len(), |end| end + 1);
                     child.stdin.drain(..read);
                     if read > 0 {
-                        self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Readiness::WRITABLE)));
+                        self.pending.extend(child.pipes.stdin.map(|pipe| (pipe, Readiness::WRITABLE)));
                     }
                     if line.is_none() && child.stdin_open {
                         child.script.steps.push_front(Step::ReadLine);
@@ -349,27 +353,27 @@ impl Children {
                 }
                 Step::Echo => {
                     let read = Vec::from(std::mem::take(&mut child.stdin));
-                    // Only then: news that say nothing would wake the process again and again.
+                    // Readiness without any progress would wake the process endlessly.
                     if !read.is_empty() {
-                        self.news.extend(child.pipes.stdin.map(|pipe| (pipe, Readiness::WRITABLE)));
+                        self.pending.extend(child.pipes.stdin.map(|pipe| (pipe, Readiness::WRITABLE)));
                     }
                     let more = child.stdin_open;
                     if more {
                         child.script.steps.push_front(Step::Echo);
                     }
                     if !read.is_empty() {
-                        child.script.steps.push_front(Step::Say(Output::Stdout, read));
+                        child.script.steps.push_front(Step::Write(Output::Stdout, read));
                     } else if more {
                         break;
                     }
                 }
-                waits @ Step::WaitUntil(_) => {
-                    child.script.steps.push_front(waits);
+                step @ Step::WaitUntil(_) => {
+                    child.script.steps.push_front(step);
                     break;
                 }
             }
         }
-        if !self.news.is_empty() {
+        if !self.pending.is_empty() {
             let mut world = world.borrow_mut();
             world.process_mut(process).woken = true;
             world.wake(process);
@@ -381,13 +385,13 @@ impl Children {
         child.exit = Some(reason);
         let Pipes { stdin, stdout, stderr } = child.pipes;
         let all = [stdin, stdout, stderr, Some(token)].into_iter().flatten();
-        self.news.extend(all.map(|token| (token, Readiness::ALL)));
+        self.pending.extend(all.map(|token| (token, Readiness::ALL)));
     }
 }
 
-/// What a pipe holds, as Linux has it.
+/// The capacity of a pipe, as on Linux.
 const ROOM: usize = 64 * 1024;
 
-/// Signals that end nobody who does not care for them.
+/// Signals that do nothing by default.
 const IGNORED: &[ProcessSignal] =
     &[ProcessSignal::CHILD, ProcessSignal::WINDOW_CHANGE, ProcessSignal::STOP, ProcessSignal::CONTINUE];

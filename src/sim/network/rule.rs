@@ -1,4 +1,4 @@
-//! Rules: what looks at each packet and each system call, and decides what becomes of it.
+//! Rules: callbacks that decide the fate of each packet and each system call.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,13 +8,13 @@ use crate::sim::network::errno::Errno;
 use crate::sim::random::Random;
 use crate::sim::{Host, Instant};
 
-/// Looks at every packet and at every system call, and says what becomes of it. The first rule that does not say
-/// [`Verdict::Pass`] decides. [`Fault`](crate::sim::Fault) is the one that most scripts need.
+/// A callback for every packet and every system call. The first rule whose verdict is not
+/// [`Verdict::Pass`] decides. [`Fault`](crate::sim::Fault) is a configurable rule for most scripts.
 ///
 /// ```
 /// use twistor::sim::{Packet, PacketKind, Random, Rule, Simulation, Verdict};
 ///
-/// /// Loses every third handshake.
+/// /// Drops every third SYN.
 /// struct Unlucky(u32);
 ///
 /// impl Rule for Unlucky {
@@ -33,101 +33,108 @@ use crate::sim::{Host, Instant};
 /// simulation.add_rule(Unlucky(0));
 /// ```
 pub trait Rule {
-    /// A packet is about to travel.
+    /// Called when a packet is sent.
     fn packet(&mut self, packet: &Packet, random: &mut Random) -> Verdict {
         let _ = (packet, random);
         Verdict::Pass
     }
 
-    /// A process asks its system for something.
+    /// Called when a process makes a system call.
     fn call(&mut self, call: &Call, random: &mut Random) -> Verdict {
         let _ = (call, random);
         Verdict::Pass
     }
 }
 
-/// What becomes of a packet or of a call.
+/// The decision about a packet or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// As if nobody had looked.
+    /// No effect.
     Pass,
-    /// A packet arrives this much later; a call takes this long.
+    /// Delays the arrival of a packet, or prolongs a call.
     Delay(Duration),
-    /// A packet is lost (of a stream it is sent again, later); a call would block, or is answered too late.
+    /// Loses a packet; one of a stream is retransmitted later. A call fails with EAGAIN.
     Drop,
-    /// A packet's connection ends with this error at the sender, and with a reset at the other side; a datagram is lost,
-    /// and its sender, if it has the one peer, is told so by one of its next calls; a call fails with it.
+    /// Fails with an error.
+    ///
+    /// - A call fails with it.
+    /// - A stream's packet: the connection ends with it at the sender, and with a reset at the
+    ///   other side.
+    /// - A datagram is lost. If its sender is connected, one of the sender's next calls fails with
+    ///   it.
     Fail(Errno),
-    /// A read or write moves this many bytes at most, one with datagrams this many of them, and at least one.
+    /// Limits a read or write to this number of bytes, or a batch to this number of datagrams. The
+    /// minimum is 1.
     Short(usize),
 }
 
-/// A packet as rules see it.
+/// A packet, as passed to rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// The time in the world.
+    /// The virtual time.
     pub at: Instant,
-    /// The host that sends it.
+    /// The sending host.
     pub from: Host,
-    /// The host that it goes to.
+    /// The receiving host.
     pub to: Host,
     /// The sender's address.
     pub source: SocketAddr,
     /// The receiver's address.
     pub destination: SocketAddr,
-    /// What it carries.
+    /// The kind.
     pub kind: PacketKind,
     /// Payload bytes.
     pub size: usize,
 }
 
-/// What a packet carries.
+/// The kind of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PacketKind {
-    /// Asks for a connection.
+    /// Requests a connection.
     Syn,
-    /// Grants it.
+    /// Accepts the request.
     SynAck,
-    /// Completes the handshake: the listener has the connection from its arrival on.
+    /// Completes the handshake. After its arrival the listener can accept the connection.
     Ack,
     /// Bytes of a stream.
     Data,
     /// The end of a stream's direction.
     Fin,
-    /// The end of a connection.
+    /// A reset of a connection.
     Reset,
     /// A datagram.
     Datagram,
 }
 
-/// A system call as rules see it.
+/// A system call, as passed to rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The time in the world.
+    /// The virtual time.
     pub at: Instant,
-    /// The host whose process calls.
+    /// The calling process's host.
     pub host: Host,
-    /// What it calls.
+    /// The kind.
     pub kind: CallKind,
-    /// The how-manieth call of this kind it is on this host, from 1.
+    /// The number of calls of this kind on this host, this one included.
     pub count: u64,
-    /// Bytes to move, for those that move any.
+    /// Bytes to move, for reads and writes.
     pub size: usize,
 }
 
 macro_rules! calls {
     ($($kind:ident $name:literal: $about:literal, [$($errno:ident)*];)*) => {
-        /// What a process asks of its system: the calls of the seam, with the steps of opening a socket apart.
+        /// The kind of a system call. Opening a socket is several calls.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum CallKind {
             $(#[doc = $about] $kind,)*
         }
 
         impl CallKind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &'static [CallKind] = &[$(CallKind::$kind),*];
 
-            /// The errors that it can answer, beside those that only a mistake of the caller's brings.
+            /// Returns the errors that the call can fail with. Errors that only a mistake of the
+            /// caller causes are left out.
             pub fn errors(self) -> &'static [Errno] {
                 match self {
                     $(CallKind::$kind => &[$(Errno::$errno),*],)*
@@ -146,31 +153,31 @@ macro_rules! calls {
 }
 
 calls! {
-    Socket "socket": "Makes a socket.", [EMFILE ENFILE ENOBUFS ENOMEM EACCES];
-    Bind "bind": "Gives a socket its address.", [EADDRINUSE EADDRNOTAVAIL EACCES EINVAL];
-    Listen "listen": "Opens a socket to connections.", [EADDRINUSE ENOBUFS];
-    Connect "connect": "Asks for a connection.",
+    Socket "socket": "Creates a socket.", [EMFILE ENFILE ENOBUFS ENOMEM EACCES];
+    Bind "bind": "Binds a socket to its address.", [EADDRINUSE EADDRNOTAVAIL EACCES EINVAL];
+    Listen "listen": "Listens for connections.", [EADDRINUSE ENOBUFS];
+    Connect "connect": "Starts a connection.",
         [ECONNREFUSED EADDRNOTAVAIL ENETUNREACH EHOSTUNREACH ETIMEDOUT EACCES EPERM ENOBUFS EAGAIN];
-    Watch "watch": "Watches a socket for readiness.", [ENOSPC ENOMEM];
-    Accept "accept": "Takes a connection from a listener's queue.",
+    Watch "watch": "Registers a socket with the poll (epoll_ctl).", [ENOSPC ENOMEM];
+    Accept "accept": "Accepts a connection.",
         [EMFILE ENFILE ENOBUFS ENOMEM ECONNABORTED EPERM EPROTO EINTR EAGAIN];
-    Recv "recv": "Reads.",
+    Recv "recv": "Reads from a stream.",
         [EAGAIN EINTR ECONNRESET ETIMEDOUT EHOSTUNREACH ENETUNREACH ENOTCONN ENOMEM ENOBUFS ECONNREFUSED];
-    Send "send": "Writes.",
+    Send "send": "Writes to a stream.",
         [EAGAIN EINTR ECONNRESET EPIPE ETIMEDOUT EHOSTUNREACH ENETUNREACH ENOTCONN ENOBUFS ENOMEM];
-    Shutdown "shutdown": "Ends a direction.", [ENOTCONN ENOBUFS];
-    LocalAddress "getsockname": "Asks for a socket's own address.", [ENOBUFS EBADF];
-    PeerAddress "getpeername": "Asks for the other side's address.", [ENOTCONN ENOBUFS EBADF];
-    TakeError "getsockopt": "Asks for a socket's pending error.",
+    Shutdown "shutdown": "Closes the write side of a stream.", [ENOTCONN ENOBUFS];
+    LocalAddress "getsockname": "Returns a socket's local address.", [ENOBUFS EBADF];
+    PeerAddress "getpeername": "Returns the peer's address.", [ENOTCONN ENOBUFS EBADF];
+    TakeError "getsockopt": "Takes a socket's pending error (SO_ERROR).",
         [ECONNREFUSED ETIMEDOUT EHOSTUNREACH ENETUNREACH ECONNRESET ENOBUFS];
-    SetOption "setsockopt": "Sets an option of a connection.", [EINVAL ENOBUFS ENOMEM];
-    Poll "poll": "Waits for something to happen.", [EINTR];
-    Offload "offload": "Gives a job to a thread.", [EAGAIN];
-    Resolve "getaddrinfo": "Looks a name up.", [ETIMEDOUT EIO EAGAIN];
-    RecvDatagrams "recvmmsg": "Takes datagrams.",
+    SetOption "setsockopt": "Sets an option of a socket.", [EINVAL ENOBUFS ENOMEM];
+    Poll "poll": "Waits for events.", [EINTR];
+    Offload "offload": "Hands a job to the thread pool.", [EAGAIN];
+    Resolve "getaddrinfo": "Resolves a name.", [ETIMEDOUT EIO EAGAIN];
+    RecvDatagrams "recvmmsg": "Receives datagrams.",
         [EAGAIN EINTR ECONNREFUSED EHOSTUNREACH ENETUNREACH EPROTO ENOMEM ENOBUFS];
     SendDatagrams "sendmmsg": "Sends datagrams.",
         [EAGAIN EINTR ECONNREFUSED EMSGSIZE EHOSTUNREACH ENETUNREACH EPROTO EPERM ENOBUFS ENOMEM];
-    SetMode "chmod": "Sets the mode of the file of a UNIX socket.", [EPERM EROFS EIO];
-    Credentials "getsockopt(SO_PEERCRED)": "Asks who is on the other side of a UNIX socket.", [ENOBUFS EBADF];
+    SetMode "chmod": "Sets the mode of a UNIX socket's file.", [EPERM EROFS EIO];
+    Credentials "getsockopt(SO_PEERCRED)": "Returns the credentials of a UNIX socket's peer.", [ENOBUFS EBADF];
 }

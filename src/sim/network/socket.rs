@@ -1,4 +1,4 @@
-//! Plain sockets without a reactor: for peers that do what no protocol would.
+//! Plain sockets without a reactor, for peers whose behaviour no protocol can produce.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,14 +11,14 @@ use crate::sim::network::Network;
 use crate::sim::world::World;
 use crate::sim::world::process::Socket as Named;
 
-/// How a socket is opened.
+/// Options of a TCP socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketOptions {
-    /// The address to connect from.
+    /// The local address. Default: any.
     pub bind: Option<SocketAddr>,
-    /// Bytes that the system keeps to be sent; it doubles them, as Linux does. Default: 1 MiB.
+    /// The send buffer in bytes, which the kernel doubles, as on Linux. Default: 1 MiB.
     pub send_buffer: Option<usize>,
-    /// Bytes that the system keeps to be read; it doubles them, as Linux does. Default: 2 MiB.
+    /// The receive buffer in bytes, which the kernel doubles, as on Linux. Default: 2 MiB.
     pub receive_buffer: Option<usize>,
 }
 
@@ -29,8 +29,8 @@ struct Descriptor {
     token: Token,
 }
 
-/// One side of a connection, without a reactor: its calls return at once, and answer what a non-blocking
-/// socket's would. Dropping it closes it.
+/// One side of a connection, without a reactor. Its calls behave like those of a non-blocking
+/// socket. Dropping it closes it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -66,14 +66,15 @@ pub struct SocketListener {
     descriptor: Descriptor,
 }
 
-/// A socket for datagrams. Dropping it closes it.
+/// A UDP socket without a reactor. Dropping it closes it.
 pub struct DatagramSocket {
     descriptor: Descriptor,
     address: SocketAddr,
 }
 
 impl Network {
-    /// Begins to connect from a host. The socket is returned at once: it would block until the handshake is done.
+    /// Starts connecting from a host, and returns at once. Reads and writes fail with `WouldBlock`
+    /// until the handshake is complete.
     ///
     /// # Errors
     /// Those of `socket`, `bind` and `connect`.
@@ -83,7 +84,7 @@ impl Network {
         Ok(Socket { descriptor: self.open(from, &open)? })
     }
 
-    /// Listens on a host; up to `backlog` connections, and one more, wait to be accepted.
+    /// Listens on a host. At most `backlog` + 1 connections wait to be accepted.
     ///
     /// # Errors
     /// Those of `socket`, `bind` and `listen`.
@@ -103,8 +104,10 @@ impl Network {
     /// Connects to a UNIX socket of the same host.
     ///
     /// # Errors
-    /// Those of `socket` and `connect`: `NotFound` where there is no file, `ConnectionRefused` where nobody listens,
-    /// `WouldBlock` when too many wait to be accepted.
+    /// - `NotFound`: there is no such file.
+    /// - `ConnectionRefused`: no socket listens there.
+    /// - `WouldBlock`: the backlog is full.
+    /// - Other errors of `socket` and `connect`.
     ///
     /// ```
     /// use twistor::sim::Simulation;
@@ -124,8 +127,8 @@ impl Network {
         Ok(Socket { descriptor: self.open(host, &open)? })
     }
 
-    /// Listens on a UNIX socket; its file, if it has one, goes with it. Connections are taken with
-    /// [`accept_from`](SocketListener::accept_from).
+    /// Listens on a UNIX socket. Its file, if it has one, is removed when the listener is dropped.
+    /// Accept connections with [`accept_from`](SocketListener::accept_from).
     ///
     /// # Errors
     /// Those of `socket`, `bind` and `listen`.
@@ -141,7 +144,7 @@ impl Network {
         Ok(SocketListener { descriptor: self.open(host, &open)? })
     }
 
-    /// Binds a socket for datagrams; port 0 is any that is free.
+    /// Binds a UDP socket. Port 0 selects a free port.
     ///
     /// # Errors
     /// Those of `bind`.
@@ -169,14 +172,14 @@ impl Network {
         Ok(descriptor)
     }
 
-    /// A name for one more descriptor of the host's process without a reactor.
+    /// Reserves a token for a new descriptor of the host's process without a reactor.
     fn descriptor(&self, host: Host) -> Descriptor {
         let mut world = self.world.borrow_mut();
-        let process = match world.host(host.0).bare {
+        let process = match world.host(host.0).socket_process {
             Some(process) => process,
             None => {
                 let process = world.add_process(host.0, ThreadLimits::NONE);
-                world.host_mut(host.0).bare = Some(process);
+                world.host_mut(host.0).socket_process = Some(process);
                 process
             }
         };
@@ -186,19 +189,20 @@ impl Network {
 }
 
 impl Socket {
-    /// Sends what there is room for.
+    /// Sends as many bytes as there is room for, and returns their number.
     ///
     /// # Errors
-    /// `WouldBlock` without room, or while the handshake is under way; `BrokenPipe`, `ConnectionReset` and others
-    /// as a system answers them.
+    /// - `WouldBlock`: no room, or the handshake is not complete.
+    /// - `BrokenPipe`, `ConnectionReset` and others, as on Linux.
     pub fn send(&mut self, data: &[u8]) -> io::Result<usize> {
         self.descriptor.call(|world, process, token| world.send(process, token, data))
     }
 
-    /// Reads what is there; 0 is the end.
+    /// Reads available bytes; 0 is the end of the stream.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is there; `ConnectionReset` and others as a system answers them.
+    /// - `WouldBlock`: no byte is available.
+    /// - `ConnectionReset` and others, as on Linux.
     pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.descriptor.call(|world, process, token| world.recv(process, token, buffer))
     }
@@ -216,13 +220,13 @@ impl Socket {
         self.descriptor.call(|world, process, token| world.close(process, token, Close::Reset));
     }
 
-    /// From now on the two systems together hold at most so many bytes that were sent to this socket and not read; what
-    /// is held already stays. With 0 whoever sends would block at once.
+    /// Limits the bytes that both kernels hold for this socket: sent by the peer and not read yet.
+    /// Bytes held already are kept. With 0, the peer's writes block at once.
     pub fn set_receive_room(&self, bytes: usize) {
         self.set_room(false, bytes);
     }
 
-    /// The same for what this socket sends.
+    /// Sets the same limit for the bytes that this socket sends.
     pub fn set_send_room(&self, bytes: usize) {
         self.set_room(true, bytes);
     }
@@ -236,47 +240,47 @@ impl Socket {
         });
     }
 
-    /// The address on this side.
+    /// Returns the local address.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         inet(self.descriptor.call(World::local_address)?)
     }
 
-    /// The address on the other side.
+    /// Returns the peer's address.
     ///
     /// # Errors
-    /// `NotConnected` before the handshake is done and after the connection's end.
+    /// `NotConnected` before the handshake is complete and after the connection has ended.
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
         inet(self.descriptor.call(World::peer_address)?)
     }
 
-    /// The address on the other side, of whatever kind.
+    /// Returns the peer's address, TCP or UNIX.
     ///
     /// # Errors
-    /// As [`peer_address`](Socket::peer_address).
+    /// Like [`peer_address`](Socket::peer_address).
     pub fn peer(&self) -> io::Result<Address> {
         self.descriptor.call(World::peer_address)
     }
 
-    /// The pending error, which is cleared: why a connect failed.
+    /// Takes the pending error (SO_ERROR), such as that of a failed connect.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.descriptor.call(World::take_error)
     }
 }
 
 impl SocketListener {
-    /// Takes a connection over TCP that waits.
+    /// Accepts a TCP connection.
     ///
     /// # Errors
-    /// `WouldBlock` when none does.
+    /// `WouldBlock` when none is waiting.
     pub fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         let (socket, peer) = self.accept_from()?;
         Ok((socket, inet(peer)?))
     }
 
-    /// As [`accept`](SocketListener::accept), for UNIX sockets as well.
+    /// Accepts a TCP or UNIX connection.
     ///
     /// # Errors
-    /// `WouldBlock` when none does.
+    /// `WouldBlock` when none is waiting.
     pub fn accept_from(&self) -> io::Result<(Socket, Address)> {
         let Descriptor { world, process, token: listener } = &self.descriptor;
         self.descriptor
@@ -296,7 +300,7 @@ impl SocketListener {
             })
     }
 
-    /// The address that is listened on.
+    /// Returns the address that it listens on.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         inet(self.descriptor.call(World::local_address)?)
     }
@@ -306,7 +310,7 @@ impl DatagramSocket {
     /// Sends a datagram.
     ///
     /// # Errors
-    /// `EMSGSIZE` for more than 65,507 bytes; a refusal of an earlier one.
+    /// - `EMSGSIZE`: more than 65,507 bytes.
     pub fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
         self.descriptor.call(|world, process, token| {
             let going = Transmit { length: data.len(), to: Some(Address::Udp(to)), origin: None };
@@ -315,17 +319,18 @@ impl DatagramSocket {
         Ok(data.len())
     }
 
-    /// Takes a datagram: bytes copied, its whole length, and its sender. What does not fit the buffer is lost.
+    /// Receives a datagram. Returns the bytes copied, its whole length, and its sender. Bytes
+    /// beyond the buffer's size are lost.
     ///
     /// # Errors
-    /// `WouldBlock` when none is there.
+    /// `WouldBlock` when none is waiting.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, usize, SocketAddr)> {
         self.descriptor
             .call(|world, process, token| world.recv_from(process, token, buffer))
             .and_then(|(length, whole, from)| Ok((length, whole, inet(from)?)))
     }
 
-    /// The address that it is bound to.
+    /// Returns the address that it is bound to.
     pub fn local_address(&self) -> SocketAddr {
         self.address
     }
@@ -336,7 +341,7 @@ fn inet(address: Address) -> io::Result<SocketAddr> {
 }
 
 impl Descriptor {
-    /// Lets happen what is due, and makes a call.
+    /// Runs the events that are due, then makes a call.
     fn call<R>(&self, call: impl FnOnce(&mut World, u32, Token) -> R) -> R {
         let mut world = self.world.borrow_mut();
         world.catch_up();

@@ -1,4 +1,4 @@
-//! What happened, in short records: hashed all, kept in part, written out when somebody asks.
+//! The trace: short records, all hashed, the last ones kept, formatted on demand.
 
 use crate::escape::Escaped;
 use std::collections::VecDeque;
@@ -9,35 +9,35 @@ use crate::sim::network::coverage::FaultKind;
 use crate::sim::network::errno::Errno;
 use crate::sim::network::rule::{CallKind, PacketKind};
 
-/// The log of a world.
+/// The trace of a world.
 pub(in crate::sim) struct Trace {
     hash: u64,
     count: u64,
     kept: VecDeque<Record>,
     keep: usize,
-    /// What records say in words, by their values.
+    /// Texts of records, by their values.
     texts: VecDeque<Text>,
     texts_forgotten: i64,
 }
 
-/// Something that happened.
+/// One record of the trace.
 #[derive(Clone, Copy)]
 pub(in crate::sim) struct Record {
     pub(in crate::sim) at: u64,
     pub(in crate::sim) host: u32,
     pub(in crate::sim) about: About,
-    pub(in crate::sim) what: What,
-    /// Bytes, or an error number where it is negative, or the index of a text.
+    pub(in crate::sim) kind: RecordKind,
+    /// Bytes, a negative error number, or the index of a text.
     pub(in crate::sim) value: i64,
 }
 
 #[derive(Clone, Copy)]
-pub(in crate::sim) enum What {
+pub(in crate::sim) enum RecordKind {
     Call(CallKind),
     Arrives(PacketKind),
     Lost(PacketKind),
     Fault(FaultKind),
-    /// A connection or listener and its addresses.
+    /// A connection or listener was opened; the text has its addresses.
     Opens,
     /// The other end of a UNIX stream was closed.
     Hangup,
@@ -45,7 +45,7 @@ pub(in crate::sim) enum What {
     Note,
 }
 
-/// What a record says in words. Addresses are written out when somebody asks: most are never read.
+/// The text of a record. Addresses are formatted on demand, because most are never read.
 pub(in crate::sim) enum Text {
     ListensOn(SocketAddr),
     Connects(SocketAddr, SocketAddr),
@@ -88,7 +88,7 @@ impl fmt::Display for Text {
     }
 }
 
-/// What a record is about: an end of a connection, a listener, or nothing in particular.
+/// The subject of a record: an end of a connection, a listener, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) struct About {
     /// Its number in the world.
@@ -103,13 +103,13 @@ impl About {
         About { serial, part: 1 }
     }
 
-    /// The side that connected is the first.
+    /// Side 0 is the side that connected.
     pub(in crate::sim) fn end(serial: u32, side: usize) -> About {
         About { serial, part: 2 + side as u8 }
     }
 }
 
-/// `7` is a listener, `8a` the side of a connection that connected, `8b` the one that accepted.
+/// `7` is a listener, `8a` the connecting side of a connection, `8b` the accepting one.
 impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.part {
@@ -127,7 +127,7 @@ impl Trace {
             hash: 0x2545_f491_4f6c_dd1d,
             count: 0,
             kept: VecDeque::new(),
-            keep: KEPT,
+            keep: DEFAULT_KEPT,
             texts: VecDeque::new(),
             texts_forgotten: 0,
         }
@@ -147,7 +147,7 @@ impl Trace {
 
     #[inline]
     pub(in crate::sim) fn add(&mut self, record: Record) {
-        let (kind, detail) = record.what.code();
+        let (kind, detail) = record.kind.code();
         let first = record.at ^ u64::from(record.about.serial) << 32 ^ u64::from(record.host) << 16;
         let second = record.value as u64
             ^ u64::from(kind) << 56
@@ -163,30 +163,31 @@ impl Trace {
         }
     }
 
-    /// Adds one that is kept, and neither hashed nor counted: whether it comes is up to the program's logger.
+    /// Adds a record that is neither hashed nor counted, because it depends on the program's
+    /// logger.
     pub(in crate::sim) fn add_unhashed(&mut self, record: Record, text: Text) {
         let (hash, count) = (self.hash, self.count);
         self.add_text(record, text);
         (self.hash, self.count) = (hash, count);
     }
 
-    /// Adds one that says more in words.
+    /// Adds a record with a text.
     pub(in crate::sim) fn add_text(&mut self, mut record: Record, text: Text) {
         self.hash = text.add_to(self.hash);
         record.value = self.texts_forgotten + self.texts.len() as i64;
         self.add(record);
         self.texts.push_back(text);
-        // There is no record for more texts than there are records.
+        // Not more texts than records are kept.
         if self.texts.len() > self.keep {
             self.texts.pop_front();
             self.texts_forgotten += 1;
         }
     }
 
-    /// The last `max_count` records as lines.
-    pub(in crate::sim) fn tail(&self, most: usize, host: impl Fn(u32) -> String) -> String {
+    /// Formats the last `max` records as lines.
+    pub(in crate::sim) fn tail(&self, max: usize, host: impl Fn(u32) -> String) -> String {
         let mut lines = String::new();
-        let skipped = self.kept.len().saturating_sub(most);
+        let skipped = self.kept.len().saturating_sub(max);
         for record in self.kept.iter().skip(skipped) {
             self.write(&mut lines, record, &host);
         }
@@ -195,29 +196,29 @@ impl Trace {
 
     fn write(&self, lines: &mut String, record: &Record, host: &impl Fn(u32) -> String) {
         let (seconds, rest) = (record.at / 1_000_000_000, record.at % 1_000_000_000);
-        let what = match record.what {
-            What::Call(kind) => kind.to_string(),
-            What::Arrives(kind) => format!("> {kind:?}"),
-            What::Lost(kind) => format!("lost {kind:?}"),
-            What::Fault(kind) => format!("! {kind}"),
-            What::Opens => "opens".to_owned(),
-            What::Hangup => "> Hangup".to_owned(),
-            What::Closes => "closes".to_owned(),
-            What::Note => "note".to_owned(),
+        let kind = match record.kind {
+            RecordKind::Call(kind) => kind.to_string(),
+            RecordKind::Arrives(kind) => format!("> {kind:?}"),
+            RecordKind::Lost(kind) => format!("lost {kind:?}"),
+            RecordKind::Fault(kind) => format!("! {kind}"),
+            RecordKind::Opens => "opens".to_owned(),
+            RecordKind::Hangup => "> Hangup".to_owned(),
+            RecordKind::Closes => "closes".to_owned(),
+            RecordKind::Note => "note".to_owned(),
         };
         let about = record.about.to_string();
-        let value = match record.what {
-            What::Opens | What::Note => {
+        let value = match record.kind {
+            RecordKind::Opens | RecordKind::Note => {
                 let index = usize::try_from(record.value - self.texts_forgotten).ok();
                 index.and_then(|index| self.texts.get(index)).map(Text::to_string)
             }
             _ if record.value < 0 => Some(Errno::from(-(record.value as i32)).to_string()),
-            What::Closes => None,
+            RecordKind::Closes => None,
             _ => Some(record.value.to_string()),
         };
         let value = value.unwrap_or_default();
         let line = format!(
-            "{seconds:>6}.{rest:09} {:<12} {about:<7} {what:<12} {value}",
+            "{seconds:>6}.{rest:09} {:<12} {about:<7} {kind:<12} {value}",
             Escaped(host(record.host))
         );
         // Writing to a string does not fail.
@@ -225,29 +226,30 @@ impl Trace {
     }
 }
 
-impl What {
+impl RecordKind {
     fn code(self) -> (u8, u8) {
         match self {
-            What::Call(kind) => (1, kind as u8),
-            What::Arrives(kind) => (2, kind as u8),
-            What::Lost(kind) => (3, kind as u8),
-            What::Fault(kind) => (4, kind as u8),
-            What::Opens => (5, 0),
-            What::Closes => (6, 0),
-            What::Note => (7, 0),
-            What::Hangup => (8, 0),
+            RecordKind::Call(kind) => (1, kind as u8),
+            RecordKind::Arrives(kind) => (2, kind as u8),
+            RecordKind::Lost(kind) => (3, kind as u8),
+            RecordKind::Fault(kind) => (4, kind as u8),
+            RecordKind::Opens => (5, 0),
+            RecordKind::Closes => (6, 0),
+            RecordKind::Note => (7, 0),
+            RecordKind::Hangup => (8, 0),
         }
     }
 }
 
-/// Two multiplications spread each bit over all.
+/// Mixes the bits by a multiplication to 128 bits.
 fn mix(word: u64) -> u64 {
     let product = u128::from(word) * 0x9e37_79b9_7f4a_7c15_u128;
     (product as u64) ^ (product >> 64) as u64 ^ word.rotate_left(29)
 }
 
-/// Records kept: enough to see how it came to the end, little enough for a thousand worlds.
-const KEPT: usize = 4096;
+/// The default number of records that are kept: enough for the events before a failure, and little
+/// memory for a thousand worlds.
+const DEFAULT_KEPT: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -258,8 +260,13 @@ mod tests {
         let trace = |from: &str, to: &str| {
             let mut trace = Trace::new();
             let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
-            let record =
-                Record { at: 1_000_000_007, host: 0, about: About::end(3, 0), what: What::Opens, value: 0 };
+            let record = Record {
+                at: 1_000_000_007,
+                host: 0,
+                about: About::end(3, 0),
+                kind: RecordKind::Opens,
+                value: 0,
+            };
             trace.add_text(record, Text::Connects(from, to));
             trace
         };

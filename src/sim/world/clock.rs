@@ -1,19 +1,19 @@
-//! The clocks of a host: a monotonic one that may run fast or slow, and a calendar that may jump.
+//! A host's clocks: a monotonic clock that may drift, and a calendar clock that may be stepped.
 
-/// Maps the world's time to a host's: in nanoseconds, both.
+/// Maps world time to a host's monotonic time, both in nanoseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::sim) struct Clock {
-    /// The two times at which the rate last changed.
+    /// Both times at the last change of the rate.
     world: u64,
     host: u64,
-    /// Millionths that it runs fast; negative: slow.
+    /// The drift in parts per million; negative: slow.
     drift: i32,
-    /// What was added to the calendar time by steps.
+    /// The sum of all steps of the calendar time, in nanoseconds.
     pub(in crate::sim) stepped: i64,
 }
 
 impl Clock {
-    /// The host's monotonic time at a time of the world.
+    /// Returns the host's monotonic time at a world time.
     #[inline]
     pub(in crate::sim) fn monotonic(&self, world: u64) -> u64 {
         if self.drift == 0 {
@@ -23,7 +23,7 @@ impl Clock {
         self.host.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
-    /// The first time of the world at which the host's monotonic time is this, or later.
+    /// Returns the first world time at which the host's monotonic time is at least `host`.
     #[inline]
     pub(in crate::sim) fn world(&self, host: u64) -> u64 {
         if self.drift == 0 {
@@ -33,7 +33,7 @@ impl Clock {
         self.world.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
-    /// From now on it runs fast or slow by so many millionths.
+    /// Sets the drift from `now` on.
     pub(in crate::sim) fn set_drift(&mut self, now: u64, millionths: i32) {
         self.host = self.monotonic(now);
         self.world = now;
@@ -41,14 +41,14 @@ impl Clock {
     }
 
     fn rate(&self) -> u128 {
-        // The limit keeps it positive.
+        // Positive, because the drift is clamped.
         (MILLION as i64 + i64::from(self.drift)) as u128
     }
 }
 
 const MILLION: u128 = 1_000_000;
 
-/// A clock that runs at half or at one and a half times the speed is broken enough.
+/// The maximum drift: half or one and a half times the speed.
 const LIMIT: i32 = 500_000;
 
 #[cfg(test)]

@@ -1,72 +1,73 @@
-//! What is to happen, by the time at which it does.
+//! The queue of future events, ordered by time.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use crate::sim::random::Random;
 
-/// What is to happen.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum EventKind {
-    /// A handshake comes to the host that it asks.
+    /// A SYN arrives at the listening host.
     Syn,
-    /// The answer comes back.
+    /// A SYN-ACK arrives at the client.
     SynAck,
-    /// So does a refusal.
+    /// A refusal arrives at the client.
     Refused,
-    /// The listening side has waited long enough for the third leg of the handshake.
+    /// The listening side's handshake times out.
     HandshakeOver,
-    /// The handshake is sent again.
+    /// The client retransmits its SYN.
     SynAgain,
-    /// The host that was asked does not exist, as its neighbours find out.
+    /// The client finds that the destination does not exist.
     Unreachable,
-    /// Something comes to this end.
+    /// A segment arrives at this end.
     Arrival,
-    /// What waits for a cut way to this end is tried again.
+    /// Segments to this end are retransmitted after its path was cut.
     Retransmission,
-    /// The acknowledgement of what came to this end is tried again.
+    /// This end's acknowledgement is sent again after its path was cut.
     Acknowledgement,
-    /// This end asks whether the other one is there.
+    /// This end's keep-alive timer expires.
     KeepAlive,
-    /// The other end has read: this one may write.
+    /// This end learns that its peer has read: it may write again.
     Room,
-    /// This end's process is told again what it can do.
+    /// This end's readiness is reported again.
     Again,
-    /// A process looks at its timers.
+    /// A process's timer expires.
     Timer,
-    /// A child of this process goes on.
+    /// A child of this process continues.
     Program,
-    /// A job is done.
+    /// A job completes.
     Job,
-    /// A name's addresses are found.
+    /// A name look-up completes.
     Answer,
-    /// A datagram comes.
+    /// A datagram arrives.
     Datagram,
-    /// Its sender hears why one did not get there, the number of the error in the place of the side.
+    /// An ICMP error arrives at a datagram's sender; `side` is the error number.
     DatagramAnswered,
-    /// A UNIX datagram can be read.
-    Letter,
-    /// The process of a socket of datagrams is told again what it can do.
-    MailAgain,
+    /// A UNIX datagram becomes readable.
+    UnixDatagram,
+    /// A datagram socket's readiness is reported again.
+    DatagramAgain,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sim) struct Event {
     pub(in crate::sim) at: u64,
-    /// A draw, and below it the number of the event: those of the same time come in an order that the seed decides.
+    /// Orders events of the same time: random high bits, and the number of the event in the low
+    /// ones.
     order: u64,
-    pub(in crate::sim) what: EventKind,
-    /// The end of the connection that it concerns.
+    pub(in crate::sim) kind: EventKind,
+    /// The end of the connection.
     pub(in crate::sim) side: u8,
     pub(in crate::sim) index: u32,
     pub(in crate::sim) serial: u32,
 }
 
-/// All that is to happen.
+/// The queue of events.
 pub(in crate::sim) struct Events {
     heap: BinaryHeap<Event>,
     count: u64,
-    /// What happens at the same time comes in the order in which it was caused.
+    /// Events of the same time come in the order of their creation.
     pub(in crate::sim) in_order: bool,
 }
 
@@ -79,27 +80,27 @@ impl Events {
     pub(in crate::sim) fn add(
         &mut self,
         at: u64,
-        what: EventKind,
+        kind: EventKind,
         side: usize,
         index: u32,
         serial: u32,
         random: &mut Random,
     ) {
         self.count += 1;
-        // Datagrams of the same time overtake each other only where a link says so.
-        let in_order = self.in_order || matches!(what, EventKind::Datagram | EventKind::Letter);
+        // Datagrams of the same time stay in order; only a link's `reorder` changes it.
+        let in_order = self.in_order || matches!(kind, EventKind::Datagram | EventKind::UnixDatagram);
         let draw = if in_order { 0 } else { random.next() >> NUMBER_BITS << NUMBER_BITS };
         let order = draw | self.count & ((1 << NUMBER_BITS) - 1);
-        self.heap.push(Event { at, order, what, side: side as u8, index, serial });
+        self.heap.push(Event { at, order, kind, side: side as u8, index, serial });
     }
 
-    /// When the next one comes.
+    /// Returns the time of the next event.
     #[inline]
     pub(in crate::sim) fn next(&self) -> Option<u64> {
         self.heap.peek().map(|event| event.at)
     }
 
-    /// The next one, if it comes at this time or before.
+    /// Takes the next event, if it is due.
     #[inline]
     pub(in crate::sim) fn pop(&mut self, now: u64) -> Option<Event> {
         if self.heap.peek()?.at > now {
@@ -113,7 +114,7 @@ impl Events {
     }
 }
 
-// The heap's first is the earliest.
+// Reversed: the heap's maximum is the earliest event.
 impl Ord for Event {
     fn cmp(&self, other: &Event) -> Ordering {
         (other.at, other.order).cmp(&(self.at, self.order))
@@ -134,5 +135,5 @@ impl PartialEq for Event {
 
 impl Eq for Event {}
 
-/// Enough for a million million events; the draw has the rest.
+/// Bits of the event's number, for 10^12 events; the random draw has the other bits.
 const NUMBER_BITS: u32 = 40;

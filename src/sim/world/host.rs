@@ -1,4 +1,4 @@
-//! Hosts: what the world knows of them, and how they are found.
+//! Hosts: their state, addresses and ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,37 +9,37 @@ use crate::sim::world::clock::Clock;
 use crate::sim::world::unix::names::Names;
 use crate::sim::world::{FIRST_PORT, LAST_PORT, World};
 
-/// A host.
+/// The state of a host.
 pub(in crate::sim) struct HostState {
     pub(in crate::sim) name: String,
     pub(in crate::sim) addresses: Vec<IpAddr>,
     pub(in crate::sim) up: bool,
     pub(in crate::sim) clock: Clock,
-    /// By port.
+    /// Listeners by port.
     pub(in crate::sim) listeners: BTreeMap<u16, Vec<u32>>,
-    pub(in crate::sim) mailboxes: BTreeMap<u16, Vec<u32>>,
-    /// Of UNIX sockets.
+    pub(in crate::sim) datagram_queues: BTreeMap<u16, Vec<u32>>,
+    /// The names of UNIX sockets.
     pub(in crate::sim) names: Names,
     pub(in crate::sim) next_port: u16,
     pub(in crate::sim) refuses: Ports,
     pub(in crate::sim) silent: Ports,
     pub(in crate::sim) full: Ports,
-    /// How many each of its processes may have open.
+    /// The descriptor limit of each process.
     pub(in crate::sim) descriptors: usize,
     pub(in crate::sim) finds_no_names: bool,
     pub(in crate::sim) binds_any_address: bool,
     pub(in crate::sim) holds_connects: bool,
-    /// Bytes a second that it reads, and when it may read again.
-    pub(in crate::sim) reads: Option<u64>,
-    pub(in crate::sim) reads_again: u64,
-    /// What each call costs, in nanoseconds.
+    /// The read limit in bytes per second, and the time of the next read that it allows.
+    pub(in crate::sim) read_rate: Option<u64>,
+    pub(in crate::sim) next_read: u64,
+    /// The duration of each call, in nanoseconds.
     pub(in crate::sim) call_cost: u64,
     pub(in crate::sim) calls: [u64; CallKind::ALL.len()],
     /// The process of sockets without a reactor.
-    pub(in crate::sim) bare: Option<u32>,
+    pub(in crate::sim) socket_process: Option<u32>,
 }
 
-/// Some ports, or all.
+/// A set of ports, or all.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sim) struct Ports {
     pub(in crate::sim) all: bool,
@@ -51,7 +51,7 @@ impl Ports {
         self.all || self.some.contains(&port)
     }
 
-    /// All of them, or this one.
+    /// Adds a port; `None`: all.
     pub(in crate::sim) fn add(&mut self, port: Option<u16>) {
         match port {
             Some(port) => {
@@ -92,7 +92,7 @@ impl World {
             up: true,
             clock: Clock::default(),
             listeners: BTreeMap::new(),
-            mailboxes: BTreeMap::new(),
+            datagram_queues: BTreeMap::new(),
             names: Names::default(),
             next_port: FIRST_PORT + (first_port % u64::from(LAST_PORT - FIRST_PORT)) as u16,
             refuses: Ports::default(),
@@ -102,11 +102,11 @@ impl World {
             finds_no_names: false,
             binds_any_address: false,
             holds_connects: false,
-            reads: None,
-            reads_again: 0,
+            read_rate: None,
+            next_read: 0,
             call_cost: 0,
             calls: [0; CallKind::ALL.len()],
-            bare: None,
+            socket_process: None,
         });
         index
     }
@@ -130,7 +130,7 @@ impl World {
         self.addresses.get(&address).copied().or(self.gateway)
     }
 
-    /// The address that a host calls another one from.
+    /// Returns the source address of connections to an address.
     pub(in crate::sim) fn source_address(&self, from: u32, to: IpAddr) -> Option<IpAddr> {
         let to = to.to_canonical();
         let same_family = |address: &&IpAddr| address.is_ipv4() == to.is_ipv4();
@@ -144,5 +144,5 @@ impl World {
     }
 }
 
-/// What a process may open, as a common hard limit of Linux has it.
+/// The default descriptor limit, a common hard limit on Linux.
 const DESCRIPTORS: usize = 1_048_576;

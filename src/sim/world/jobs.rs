@@ -1,4 +1,4 @@
-//! Jobs: what threads would do happens at a time that the seed decides, on the one thread there is.
+//! Jobs of the thread pool. Instead of on threads, they run at a virtual time drawn from the seed.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl World {
     }
 
     fn start_job(&mut self, process: u32, job: Job) {
-        let took = nanoseconds(self.random.jobs.exponential(JOB));
+        let took = nanoseconds(self.random.jobs.exponential(MEAN_JOB));
         let at = self.local_now(process).saturating_add(took);
         let jobs = &mut self.process_mut(process).jobs;
         jobs.count += 1;
@@ -48,5 +48,5 @@ impl World {
     }
 }
 
-/// What a job takes, on average.
-const JOB: Duration = Duration::from_millis(2);
+/// The mean duration of a job.
+const MEAN_JOB: Duration = Duration::from_millis(2);

@@ -1,21 +1,26 @@
-//! The simulated world: hosts, the ways between them, pending events and virtual time.
+//! The simulated world: hosts, the paths between them, pending events and virtual time.
 //!
-//! A [`World`] holds everything; a process on one of its hosts reaches it through `SimNet`, which answers
-//! the calls of the seam, or through plain `Socket`s. TCP is two ordered streams of bytes for each connection, whose loss is a
-//! stall. A handshake has three legs: the client is connected after one round trip, and the server can accept half a
-//! round trip later. Packets, windows of congestion and sequence numbers are not modelled, nor is TIME_WAIT, nor a
-//! queue of handshakes apart from the backlog: each takes a place there from its first leg on. What a system
-//! answers (which errors, in which order, what a close with unread bytes does) follows Linux.
+//! A [`World`] holds all state. A process on one of its hosts reaches it through `SimNet`, which
+//! implements the system calls, or through plain `Socket`s.
 //!
-//! UNIX sockets are inside a host: `unix/names.rs` has what they are bound to, `unix/stream.rs` their streams, which are connections
-//! without a way, `unix/datagram.rs` their datagrams. `datagram/queue.rs` holds the received datagrams of every kind.
+//! TCP is two ordered streams of bytes for each connection. A lost segment is a stall. The
+//! three-way handshake is modelled: the client is connected after one round trip, and the server
+//! can accept half a round trip later. Each handshake occupies a place of the backlog from its SYN
+//! on; there is no separate SYN queue. Segments, congestion windows, sequence numbers and TIME_WAIT
+//! are not modelled. Results of calls (which errors, in which order, the effect of a close with
+//! unread bytes) follow Linux.
 //!
-//! Time is a number that jumps to the next thing that happens. Everything that could be otherwise (order of what
-//! happens at the same time, latencies, losses, ports, faults) is drawn from streams of random numbers that
-//! one seed decides; nothing depends on addresses in memory, hashes or the machine.
+//! UNIX sockets are local to a host. `unix/names.rs` has their addresses, `unix/stream.rs` their
+//! streams, which are connections without a path, and `unix/datagram.rs` their datagrams.
+//! `datagram/queue.rs` has the receive queue of both kinds of datagram sockets.
 //!
-//! Connections, queues and hosts are named by indices. One that is handed from function to function names something that is
-//! there: whoever takes it from a token, from an event or from a list has looked. Hosts, processes and ways are never removed.
+//! Virtual time is a number that jumps to the next event. All nondeterminism (the order of events
+//! of the same time, latencies, losses, ports, faults) is drawn from streams of random numbers of
+//! one seed. Nothing depends on addresses in memory, on hashes or on the machine.
+//!
+//! Connections, queues and hosts are identified by indices. Invariant: an index that one function
+//! passes to another is valid. A token, an event or a list entry is checked where its index is
+//! taken. Hosts, processes and paths are never removed.
 
 pub(in crate::sim) mod clock;
 pub(in crate::sim) mod datagram;
@@ -40,64 +45,64 @@ use crate::sim::network::link::{Link, Path};
 use crate::sim::network::lookups::Running;
 use crate::sim::network::program::Program;
 use crate::sim::network::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
-use crate::sim::network::trace::{About, Record, Text, Trace, What};
+use crate::sim::network::trace::{About, Record, RecordKind, Text, Trace};
 use crate::sim::random::Random;
-use crate::sim::world::datagram::queue::{DatagramQueue, MailboxId};
+use crate::sim::world::datagram::queue::{DatagramQueue, DatagramQueueId};
 use crate::sim::world::datagram::udp::Datagram;
 use crate::sim::world::events::{Event, EventKind, Events};
 use crate::sim::world::host::HostState;
-use crate::sim::world::process::{Alarms, Process, Socket};
-use crate::sim::world::tcp::connection::{Connection, NOBODY};
+use crate::sim::world::process::{Process, Socket, WakeQueue};
+use crate::sim::world::tcp::connection::{Connection, NO_PROCESS};
 use crate::sim::world::tcp::listen::Queue;
 use crate::sim::{Host, RuleId};
 
 pub(in crate::sim) struct World {
     pub(in crate::sim) seed: u64,
-    /// In nanoseconds.
+    /// Virtual time in nanoseconds.
     pub(in crate::sim) now: u64,
     pub(in crate::sim) events: Events,
     pub(in crate::sim) hosts: Vec<HostState>,
-    /// By address, the loopback's apart.
+    /// The host of each address except the loopback's.
     pub(in crate::sim) addresses: BTreeMap<IpAddr, u32>,
     pub(in crate::sim) names: BTreeMap<String, Vec<IpAddr>>,
-    /// Addresses and names that nobody has lead to this host.
+    /// The host of addresses and names that no other host has.
     pub(in crate::sim) gateway: Option<u32>,
-    /// How long a look-up takes, on average.
-    pub(in crate::sim) look_up: Duration,
+    /// The mean duration of a look-up.
+    pub(in crate::sim) mean_lookup: Duration,
     pub(in crate::sim) processes: Vec<Process>,
-    /// By host and name.
+    /// Programs by host and name.
     pub(in crate::sim) programs: BTreeMap<(u32, String), Program>,
     pub(in crate::sim) connections: Slab<Connection>,
     pub(in crate::sim) queues: Slab<Queue>,
-    pub(in crate::sim) mailboxes: Slab<DatagramQueue>,
+    pub(in crate::sim) datagram_queues: Slab<DatagramQueue>,
     pub(in crate::sim) datagrams: Slab<Datagram>,
     pub(in crate::sim) answers: Slab<Running>,
-    /// Names whose look-ups hang, with those that do.
+    /// Held names and their pending look-ups.
     pub(in crate::sim) held_names: BTreeMap<String, Vec<u32>>,
-    /// Ports that connections were given: host, port, destination.
+    /// Local ports in use: host, port, destination.
     pub(in crate::sim) ports: BTreeSet<(u32, u16, SocketAddr)>,
     pub(in crate::sim) paths: Vec<Path>,
-    pub(in crate::sim) ways: BTreeMap<(u32, u32), u32>,
-    pub(in crate::sim) between_hosts: Link,
-    pub(in crate::sim) inside_a_host: Link,
+    pub(in crate::sim) path_indices: BTreeMap<(u32, u32), u32>,
+    pub(in crate::sim) default_link: Link,
+    pub(in crate::sim) loopback_link: Link,
     pub(in crate::sim) rules: Vec<(RuleId, Box<dyn Rule>)>,
     pub(in crate::sim) rules_added: u64,
     pub(in crate::sim) trace: Trace,
     pub(in crate::sim) coverage: Coverage,
-    pub(in crate::sim) alarms: Arc<Alarms>,
-    /// Processes that have something to do since the scheduler last asked.
+    pub(in crate::sim) wake_queue: Arc<WakeQueue>,
+    /// Processes woken since the scheduler last called.
     pub(in crate::sim) awake: Vec<u32>,
-    /// To be run as soon as nothing holds the world.
+    /// Jobs to run as soon as the world is not borrowed.
     pub(in crate::sim) due: Vec<Job>,
-    /// Readiness is told once, and again only when a call has found the end of it.
+    /// Readiness is reported once, and again only after a call that has drained it.
     pub(in crate::sim) minimal_edges: bool,
-    /// Decides which of several tasks goes first.
+    /// Chooses which of several tasks runs first.
     pub(in crate::sim) task_order: Option<Random>,
     pub(in crate::sim) serials: u32,
     pub(in crate::sim) random: Streams,
 }
 
-/// The streams of random numbers: one more draw in one does not shift the others.
+/// The streams of random numbers. One more draw from one does not change the others.
 pub(in crate::sim) struct Streams {
     pub(in crate::sim) links: Random,
     pub(in crate::sim) order: Random,
@@ -115,25 +120,25 @@ impl World {
             addresses: BTreeMap::new(),
             names: BTreeMap::new(),
             gateway: None,
-            look_up: LOOK_UP,
+            mean_lookup: MEAN_LOOKUP,
             processes: Vec::new(),
             programs: BTreeMap::new(),
             connections: Slab::new(),
             queues: Slab::new(),
-            mailboxes: Slab::new(),
+            datagram_queues: Slab::new(),
             datagrams: Slab::new(),
             answers: Slab::new(),
             held_names: BTreeMap::new(),
             ports: BTreeSet::new(),
             paths: Vec::new(),
-            ways: BTreeMap::new(),
-            between_hosts: Link::default(),
-            inside_a_host: Link::fixed(INSIDE),
+            path_indices: BTreeMap::new(),
+            default_link: Link::default(),
+            loopback_link: Link::fixed(LOOPBACK_LATENCY),
             rules: Vec::new(),
             rules_added: 0,
             trace: Trace::new(),
             coverage: Coverage::default(),
-            alarms: Arc::default(),
+            wake_queue: Arc::default(),
             awake: Vec::new(),
             due: Vec::new(),
             minimal_edges: false,
@@ -170,7 +175,7 @@ impl World {
         &mut self.processes[process as usize]
     }
 
-    /// It has something to do.
+    /// Marks a process as having work.
     #[inline]
     pub(in crate::sim) fn wake(&mut self, process: u32) {
         let found = &mut self.processes[process as usize];
@@ -180,40 +185,40 @@ impl World {
         }
     }
 
-    /// When what a process does now happens.
+    /// Returns the time at which the process's current actions take effect.
     #[inline]
     pub(in crate::sim) fn local_now(&self, process: u32) -> u64 {
         self.now.saturating_add(self.process(process).ahead)
     }
 
-    /// The host's monotonic time for a process.
+    /// Returns the monotonic time of the process's host.
     pub(in crate::sim) fn monotonic(&self, process: u32) -> u64 {
         let host = self.process(process).host;
         self.host(host).clock.monotonic(self.local_now(process))
     }
 
-    // -- the time --
+    // -- time --
 
-    /// Lets all happen that is due.
+    /// Runs all events that are due, and takes the wake-ups from threads.
     pub(in crate::sim) fn catch_up(&mut self) {
         while let Some(event) = self.events.pop(self.now) {
-            self.happen(event);
+            self.run_event(event);
         }
-        for process in self.alarms.take() {
+        for process in self.wake_queue.take() {
             self.process_mut(process).woken = true;
             self.wake(process);
         }
     }
 
-    /// The next thing that is due, alone.
+    /// Advances virtual time without running events.
     pub(in crate::sim) fn advance_to(&mut self, at: u64) {
         self.now = self.now.max(at);
     }
 
-    fn happen(&mut self, event: Event) {
-        let Event { what, side, index, serial, .. } = event;
+    fn run_event(&mut self, event: Event) {
+        let Event { kind, side, index, serial, .. } = event;
         let side = usize::from(side);
-        match what {
+        match kind {
             EventKind::Timer if self.process(index).timers == serial => return self.wake(index),
             EventKind::Timer => return,
             EventKind::Program => {
@@ -224,17 +229,17 @@ impl World {
             EventKind::Answer => return self.answer(index),
             EventKind::Datagram => return self.datagram_arrives(index),
             EventKind::DatagramAnswered => {
-                return self.datagram_answered(MailboxId { index, serial }, Errno::from(side as i32));
+                return self.datagram_answered(DatagramQueueId { index, serial }, Errno::from(side as i32));
             }
-            EventKind::Letter => return self.letter_arrives(MailboxId { index, serial }),
-            EventKind::MailAgain => return self.mail_again(MailboxId { index, serial }),
+            EventKind::UnixDatagram => return self.unix_datagram_arrives(DatagramQueueId { index, serial }),
+            EventKind::DatagramAgain => return self.datagram_again(DatagramQueueId { index, serial }),
             _ => {}
         }
         match self.connections.get(index as usize) {
             Some(connection) if connection.serial == serial => {}
             _ => return,
         }
-        match what {
+        match kind {
             EventKind::Arrival => self.arrive(index, side),
             EventKind::Syn => self.syn_arrives(index),
             EventKind::SynAck => self.syn_ack_arrives(index),
@@ -249,63 +254,64 @@ impl World {
             EventKind::Again => self.again(index, side),
             _ => {}
         }
-        self.forget_if_over(index);
+        self.remove_if_over(index);
     }
 
     #[inline]
     pub(in crate::sim) fn schedule(
         &mut self,
         at: u64,
-        what: EventKind,
+        kind: EventKind,
         side: usize,
         index: u32,
         serial: u32,
     ) {
-        self.events.add(at, what, side, index, serial, &mut self.random.order);
+        self.events.add(at, kind, side, index, serial, &mut self.random.order);
     }
 
-    /// Something about a connection.
+    /// Schedules an event of a connection.
     #[inline]
-    pub(in crate::sim) fn schedule_for(&mut self, at: u64, what: EventKind, index: u32, side: usize) {
+    pub(in crate::sim) fn schedule_for(&mut self, at: u64, kind: EventKind, index: u32, side: usize) {
         let serial = self.connections[index as usize].serial;
-        self.schedule(at, what, side, index, serial);
+        self.schedule(at, kind, side, index, serial);
     }
 
-    // -- ways --
+    // -- paths --
 
-    /// The way from one host to another, which is made when it is first taken.
+    /// Returns the path from one host to another, and creates it on first use.
     pub(in crate::sim) fn path(&mut self, from: u32, to: u32) -> u32 {
-        if let Some(path) = self.ways.get(&(from, to)) {
+        if let Some(path) = self.path_indices.get(&(from, to)) {
             return *path;
         }
-        let link = if from == to { &self.inside_a_host } else { &self.between_hosts };
+        let link = if from == to { &self.loopback_link } else { &self.default_link };
         let path = self.paths.len() as u32;
         self.paths.push(Path::new(from, to, link.clone()));
-        self.ways.insert((from, to), path);
+        self.path_indices.insert((from, to), path);
         path
     }
 
     #[inline]
     pub(in crate::sim) fn path_mut(&mut self, path: u32) -> &mut Path {
-        // Ways are never removed.
+        // Paths are never removed.
         &mut self.paths[path as usize]
     }
 
-    /// Whether a packet gets to its end on this way now.
+    /// Returns whether a packet on this path arrives now.
     #[inline]
     pub(in crate::sim) fn is_open(&self, path: u32) -> bool {
         let path = &self.paths[path as usize];
         !path.cut && self.host(path.to).up
     }
 
-    /// When a packet of a stream, sent `at`, arrives. One that is lost is sent again, and arrives later.
+    /// Returns the arrival time of a stream's packet that is sent `at`. Losses are retransmissions
+    /// and add to it.
     pub(in crate::sim) fn travel(&mut self, path: u32, at: u64, size: usize) -> u64 {
-        let way = &mut self.paths[path as usize];
-        if let Some(latency) = way.plain {
+        let route = &mut self.paths[path as usize];
+        if let Some(latency) = route.plain {
             return at.saturating_add(latency);
         }
-        let loss = way.link.loss;
-        let mut arrival = way.travel(at, size, &mut self.random.links);
+        let loss = route.link.loss;
+        let mut arrival = route.travel(at, size, &mut self.random.links);
         let mut again = RETRANSMISSION;
         for _ in 0..RETRANSMISSIONS {
             if loss == 0.0 || !self.random.links.chance(loss) {
@@ -313,14 +319,14 @@ impl World {
             }
             self.fault(FaultKind::Loss, self.paths[path as usize].to);
             arrival = arrival.saturating_add(again);
-            again = (again * 2).min(LONGEST_RETRANSMISSION);
+            again = (again * 2).min(MAX_RETRANSMISSION_DELAY);
         }
         arrival
     }
 
     // -- rules --
 
-    /// A process is about to make a call: what becomes of it.
+    /// Counts a call that a process is about to make, and asks the rules about it.
     #[inline]
     pub(in crate::sim) fn before(&mut self, process: u32, kind: CallKind, size: usize) -> Verdict {
         self.coverage.note_call(kind);
@@ -377,79 +383,86 @@ impl World {
         verdict
     }
 
-    /// The first that has something to say decides.
+    /// The first verdict that is not `Pass` decides.
     fn ask_rules(&mut self, ask: impl Fn(&mut dyn Rule, &mut Random) -> Verdict) -> Verdict {
         let random = &mut self.random.rules;
         let verdicts = self.rules.iter_mut().map(|(_, rule)| ask(&mut **rule, random));
         verdicts.into_iter().find(|verdict| *verdict != Verdict::Pass).unwrap_or(Verdict::Pass)
     }
 
-    // -- what is written down --
+    // -- trace --
 
     #[inline]
-    pub(in crate::sim) fn note(&mut self, host: u32, about: About, what: What, value: i64) {
-        self.trace.add(Record { at: self.now, host, about, what, value });
+    pub(in crate::sim) fn note(&mut self, host: u32, about: About, kind: RecordKind, value: i64) {
+        self.trace.add(Record { at: self.now, host, about, kind, value });
     }
 
-    pub(in crate::sim) fn note_text(&mut self, host: u32, about: About, what: What, text: Text) {
-        self.trace.add_text(Record { at: self.now, host, about, what, value: 0 }, text);
+    pub(in crate::sim) fn note_text(&mut self, host: u32, about: About, kind: RecordKind, text: Text) {
+        self.trace.add_text(Record { at: self.now, host, about, kind, value: 0 }, text);
     }
 
-    /// A line of a program that has no logger.
-    pub(in crate::sim) fn note_said(&mut self, host: u32, line: String) {
-        let record = Record { at: self.now, host, about: About::NOTHING, what: What::Note, value: 0 };
+    /// Records a line of a program without a logger.
+    pub(in crate::sim) fn note_log_line(&mut self, host: u32, line: String) {
+        let record = Record { at: self.now, host, about: About::NOTHING, kind: RecordKind::Note, value: 0 };
         self.trace.add_unhashed(record, Text::Words(line));
     }
 
-    /// A fault has happened.
+    /// Records and counts a fault.
     pub(in crate::sim) fn fault(&mut self, kind: FaultKind, host: u32) {
         self.coverage.note_fault(kind);
-        self.note(host, About::NOTHING, What::Fault(kind), 0);
+        self.note(host, About::NOTHING, RecordKind::Fault(kind), 0);
     }
 
-    /// A call has ended: its bytes, or its error as a negative number.
+    /// Records a call's result: bytes, or a negative error number.
     #[inline]
     pub(in crate::sim) fn note_call(&mut self, process: u32, about: About, kind: CallKind, value: i64) {
         let host = self.process(process).host;
-        self.note(host, about, What::Call(kind), value);
+        self.note(host, about, RecordKind::Call(kind), value);
     }
 
-    // -- news --
+    // -- readiness --
 
-    /// Tells a process what its socket can do, with its next poll.
+    /// Reports an end's readiness with the process's next poll.
     #[inline]
-    pub(in crate::sim) fn tell(&mut self, index: u32, side: usize, what: Readiness) {
+    pub(in crate::sim) fn report(&mut self, index: u32, side: usize, events: Readiness) {
         let free = self.has_room(index, side);
-        self.tell_of_room(index, side, what, free);
+        self.report_with_room(index, side, events, free);
     }
 
-    /// As [`tell`](World::tell), of an end that has room to write, or has none.
+    /// Like [`report`](World::report), with the caller's knowledge of whether the end has room to
+    /// write.
     #[inline]
-    pub(in crate::sim) fn tell_of_room(&mut self, index: u32, side: usize, what: Readiness, free: bool) {
+    pub(in crate::sim) fn report_with_room(
+        &mut self,
+        index: u32,
+        side: usize,
+        events: Readiness,
+        free: bool,
+    ) {
         let end = &mut self.connections[index as usize].ends[side];
-        if end.process == NOBODY {
+        if end.process == NO_PROCESS {
             return;
         }
-        let mut news = end.level(free);
-        if self.minimal_edges && !news.has(Readiness::READ_CLOSED) {
-            news = news.and(what).and(end.armed);
-            end.armed.remove(news);
+        let mut pending = end.level(free);
+        if self.minimal_edges && !pending.has(Readiness::READ_CLOSED) {
+            pending = pending.and(events).and(end.armed);
+            end.armed.remove(pending);
         }
-        if news == Readiness::default() {
+        if pending == Readiness::default() {
             return;
         }
-        let first = end.news == Readiness::default();
-        end.news.insert(news);
+        let first = end.pending == Readiness::default();
+        end.pending.insert(pending);
         if first {
             let (process, token) = (end.process, end.token);
-            self.process_mut(process).news.push(token);
+            self.process_mut(process).pending.push(token);
             self.wake(process);
         }
     }
 
-    /// What there is news of, of one process: of all, in an order that the seed decides.
-    pub(in crate::sim) fn take_news(&mut self, process: u32, events: &mut Vec<crate::net::Event>) {
-        let mut tokens = std::mem::take(&mut self.process_mut(process).news);
+    /// Takes the pending readiness of a process's sockets, in an order drawn from the seed.
+    pub(in crate::sim) fn take_pending(&mut self, process: u32, events: &mut Vec<crate::net::Event>) {
+        let mut tokens = std::mem::take(&mut self.process_mut(process).pending);
         if !self.events.in_order && tokens.len() > 1 {
             self.random.order.shuffle(&mut tokens);
         }
@@ -457,16 +470,16 @@ impl World {
             let ready = match self.process(process).get(token) {
                 Socket::Closed => continue,
                 Socket::Stream { connection, side } => {
-                    std::mem::take(&mut self.connections[connection as usize].ends[side].news)
+                    std::mem::take(&mut self.connections[connection as usize].ends[side].pending)
                 }
-                Socket::Listener(queue) => self.queues[queue as usize].take_news(),
-                Socket::Datagram(mailbox) => std::mem::take(&mut self.mailboxes[mailbox as usize].news),
+                Socket::Listener(queue) => self.queues[queue as usize].take_pending(),
+                Socket::Datagram(queue) => std::mem::take(&mut self.datagram_queues[queue as usize].pending),
             };
             if ready != Readiness::default() {
                 events.push(crate::net::Event::Ready(token, ready));
             }
         }
-        self.process_mut(process).news = tokens;
+        self.process_mut(process).pending = tokens;
     }
 
     pub(in crate::sim) fn next_serial(&mut self) -> u32 {
@@ -475,17 +488,19 @@ impl World {
     }
 }
 
-/// Inside a host; not nothing, so that time goes on whatever a program does.
-const INSIDE: Duration = Duration::from_micros(50);
+/// The default latency inside a host. Not zero, so that virtual time advances even if two local
+/// programs never wait.
+const LOOPBACK_LATENCY: Duration = Duration::from_micros(50);
 
-/// What a look-up takes, on average.
-const LOOK_UP: Duration = Duration::from_millis(1);
+/// The default mean duration of a look-up.
+const MEAN_LOOKUP: Duration = Duration::from_millis(1);
 
-/// Ports that are given to sockets that ask for none in particular, as on Linux.
+/// The range of ephemeral ports, as on Linux.
 pub(in crate::sim) const FIRST_PORT: u16 = 32_768;
 pub(in crate::sim) const LAST_PORT: u16 = 60_999;
 
-/// TCP's timers, as on Linux: 200 ms, doubled up to two minutes, given up after fifteen: 924.6 seconds in all.
+/// TCP's retransmission timer in nanoseconds, as on Linux: 200 ms, doubled up to two minutes, given
+/// up after 15 retransmissions, 924.6 s in all.
 pub(in crate::sim) const RETRANSMISSION: u64 = 200_000_000;
-pub(in crate::sim) const LONGEST_RETRANSMISSION: u64 = 120_000_000_000;
+pub(in crate::sim) const MAX_RETRANSMISSION_DELAY: u64 = 120_000_000_000;
 pub(in crate::sim) const RETRANSMISSIONS: u8 = 15;

@@ -1,4 +1,4 @@
-//! A process on a host: its descriptors, what it is told, its jobs.
+//! A process on a host: its descriptors, pending readiness and jobs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,35 +9,36 @@ use crate::net::lookups::Lookups;
 use crate::net::{Job, Signal, ThreadLimits, Token, Wake, Watch};
 use crate::sim::random::Random;
 
-/// What the world knows of a process.
+/// The state of a process.
 pub(in crate::sim) struct Process {
     pub(in crate::sim) host: u32,
-    /// By the index of the token.
+    /// Indexed by the token.
     sockets: Vec<Entry>,
-    /// How many of them are open.
+    /// The number of open sockets.
     pub(in crate::sim) open: usize,
-    /// How many may be.
+    /// The descriptor limit.
     pub(in crate::sim) limit: usize,
-    /// Sockets that there is news of.
-    pub(in crate::sim) news: Vec<Token>,
-    /// Its waker was used.
+    /// Sockets with pending readiness.
+    pub(in crate::sim) pending: Vec<Token>,
+    /// The waker was used.
     pub(in crate::sim) woken: bool,
-    /// The world's scheduler knows that it has something to do.
+    /// The process is in `World::awake`.
     pub(in crate::sim) awake: bool,
     pub(in crate::sim) watched: Vec<Watch>,
     pub(in crate::sim) signals: Vec<Signal>,
     pub(in crate::sim) random: Random,
-    /// How far it is ahead of the world: what its calls have cost since it was last looked at.
+    /// The cost of its calls since its last turn, in nanoseconds: its actions happen that much
+    /// later.
     pub(in crate::sim) ahead: u64,
-    /// What its next poll begins with.
-    pub(in crate::sim) owes: u64,
-    /// Its polls wait themselves; there is no scheduler.
-    pub(in crate::sim) alone: bool,
+    /// Time that passes at the start of its next poll, in nanoseconds.
+    pub(in crate::sim) poll_delay: u64,
+    /// Without a scheduler: its polls wait, which advances virtual time.
+    pub(in crate::sim) unscheduled: bool,
     pub(in crate::sim) jobs: Jobs,
     pub(in crate::sim) lookups: Lookups,
-    /// It ends without having cleared up.
+    /// The process was killed: it removes no files.
     pub(in crate::sim) killed: bool,
-    /// The number of the timer that counts.
+    /// The number of the last timer that was set; earlier ones are void.
     pub(in crate::sim) timers: u32,
 }
 
@@ -47,7 +48,7 @@ struct Entry {
     socket: Socket,
 }
 
-/// What a token names.
+/// The socket of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Socket {
     Closed,
@@ -56,12 +57,12 @@ pub(in crate::sim) enum Socket {
     Datagram(u32),
 }
 
-/// Jobs for threads that do not exist.
+/// The jobs of a simulated thread pool.
 #[derive(Default)]
 pub(in crate::sim) struct Jobs {
     pub(in crate::sim) threads: usize,
     pub(in crate::sim) queue: usize,
-    /// By number; each has its thread.
+    /// Running jobs by number, one for each busy thread.
     pub(in crate::sim) running: Vec<(u32, Job)>,
     pub(in crate::sim) waiting: VecDeque<Job>,
     pub(in crate::sim) count: u32,
@@ -75,15 +76,15 @@ impl Process {
             sockets: Vec::new(),
             open: 0,
             limit,
-            news: Vec::new(),
+            pending: Vec::new(),
             woken: false,
             awake: false,
             watched: Vec::new(),
             signals: Vec::new(),
             random,
             ahead: 0,
-            owes: 0,
-            alone: false,
+            poll_delay: 0,
+            unscheduled: false,
             killed: false,
             timers: 0,
             lookups: Lookups::new(lookup_threads, lookup_queue),
@@ -111,14 +112,14 @@ impl Process {
     pub(in crate::sim) fn remove(&mut self, token: Token) -> Socket {
         let socket = self.get(token);
         if socket != Socket::Closed {
-            // It was found there just now.
+            // In bounds: `get` has found it.
             self.sockets[token.index()].socket = Socket::Closed;
             self.open -= 1;
         }
         socket
     }
 
-    /// A name that nothing has had, for one more descriptor of a process without a reactor.
+    /// Returns an unused token for a new descriptor of a process without a reactor.
     pub(in crate::sim) fn free_token(&self) -> Token {
         let free = self.sockets.iter().position(|entry| entry.socket == Socket::Closed);
         let index = free.unwrap_or(self.sockets.len());
@@ -126,7 +127,7 @@ impl Process {
         Token::new(index as u32, generation)
     }
 
-    /// All that is open.
+    /// Returns the tokens of all open sockets.
     pub(in crate::sim) fn tokens(&self) -> Vec<Token> {
         let open = self.sockets.iter().enumerate().filter(|(_, entry)| entry.socket != Socket::Closed);
         open.map(|(index, entry)| Token::new(index as u32, entry.generation)).collect()
@@ -147,37 +148,37 @@ impl Process {
         }
     }
 
-    pub(in crate::sim) fn has_news(&self) -> bool {
-        !self.news.is_empty() || !self.signals.is_empty() || self.woken
+    pub(in crate::sim) fn has_pending(&self) -> bool {
+        !self.pending.is_empty() || !self.signals.is_empty() || self.woken
     }
 }
 
-/// Which processes were woken, by whatever thread.
+/// The processes woken from other threads.
 #[derive(Default)]
-pub(in crate::sim) struct Alarms {
-    rung: AtomicBool,
+pub(in crate::sim) struct WakeQueue {
+    is_pending: AtomicBool,
     processes: Mutex<Vec<u32>>,
 }
 
-impl Alarms {
-    /// Those woken since it was last asked.
+impl WakeQueue {
+    /// Takes the processes woken since the last call.
     #[inline]
     pub(in crate::sim) fn take(&self) -> Vec<u32> {
-        if !self.rung.load(Ordering::Relaxed) || !self.rung.swap(false, Ordering::SeqCst) {
+        if !self.is_pending.load(Ordering::Relaxed) || !self.is_pending.swap(false, Ordering::SeqCst) {
             return Vec::new();
         }
         std::mem::take(&mut self.processes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-pub(in crate::sim) struct Alarm {
-    pub(in crate::sim) alarms: Arc<Alarms>,
+pub(in crate::sim) struct ProcessWaker {
+    pub(in crate::sim) wake_queue: Arc<WakeQueue>,
     pub(in crate::sim) process: u32,
 }
 
-impl Wake for Alarm {
+impl Wake for ProcessWaker {
     fn wake(&self) {
-        self.alarms.processes.lock().unwrap_or_else(PoisonError::into_inner).push(self.process);
-        self.alarms.rung.store(true, Ordering::SeqCst);
+        self.wake_queue.processes.lock().unwrap_or_else(PoisonError::into_inner).push(self.process);
+        self.wake_queue.is_pending.store(true, Ordering::SeqCst);
     }
 }

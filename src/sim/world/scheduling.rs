@@ -1,4 +1,4 @@
-//! What the scheduler above asks of a network, and what it can say about those who wait.
+//! The interface between the network and a scheduler, and the report of a deadlock.
 
 use crate::net::Close;
 use crate::sim::Host;
@@ -9,9 +9,9 @@ use crate::sim::world::World;
 use crate::sim::world::process::Socket;
 use crate::sim::world::tcp::connection::{Payload, Phase};
 
-/// For the scheduler above.
+/// Calls of a scheduler.
 impl Network {
-    /// Lets everything happen that is due now, and names the processes that have something to do since the last time.
+    /// Runs all events and jobs that are due, and appends the processes woken since the last call.
     pub(crate) fn catch_up(&self, awake: &mut Vec<u32>) {
         loop {
             let mut world = self.world.borrow_mut();
@@ -19,8 +19,8 @@ impl Network {
             if world.due.is_empty() {
                 let from = awake.len();
                 awake.append(&mut world.awake);
-                // What comes from now on wakes them again, whether they have looked by then or not: one that is busy
-                // or was interrupted has not.
+                // Later events wake them again, even before they have polled: a busy or interrupted
+                // process polls late.
                 for process in &awake[from..] {
                     world.process_mut(*process).awake = false;
                 }
@@ -34,7 +34,7 @@ impl Network {
         }
     }
 
-    /// When the next thing happens, in nanoseconds.
+    /// Returns the time of the next event in nanoseconds.
     pub(crate) fn next(&self) -> Option<u64> {
         self.world.borrow().events.next()
     }
@@ -43,23 +43,23 @@ impl Network {
         self.world.borrow_mut().advance_to(at);
     }
 
-    /// What a process's turn has taken, in nanoseconds.
+    /// Takes the time that a process's turn has taken, in nanoseconds.
     pub(crate) fn take_spent(&self, process: u32) -> u64 {
         std::mem::take(&mut self.world.borrow_mut().process_mut(process).ahead)
     }
 
-    /// Whether a process has made calls that take time since its last turn.
+    /// Returns whether a process has made calls that take time since its last turn.
     pub(crate) fn has_spent(&self, process: u32) -> bool {
         self.world.borrow().process(process).ahead > 0
     }
 
-    /// When it is this time on the host of a process.
+    /// Converts a time of a process's host to world time.
     pub(crate) fn world_time(&self, process: u32, host_time: Instant) -> u64 {
         let world = self.world.borrow();
         world.host(world.process(process).host).clock.world(host_time.nanoseconds())
     }
 
-    /// Wakes a process then, and not at a time that was set before.
+    /// Wakes a process at this time, and cancels its previous timer.
     pub(crate) fn set_timer(&self, process: u32, at: u64) {
         let mut world = self.world.borrow_mut();
         let found = world.process_mut(process);
@@ -68,11 +68,11 @@ impl Network {
         world.schedule(at, crate::sim::world::events::EventKind::Timer, 0, process, number);
     }
 
-    pub(crate) fn has_news(&self, process: u32) -> bool {
-        self.world.borrow().process(process).has_news()
+    pub(crate) fn has_pending(&self, process: u32) -> bool {
+        self.world.borrow().process(process).has_pending()
     }
 
-    /// A host loses its power: its sockets are gone, and nobody hears of it.
+    /// Cuts a host's power: its sockets vanish without any packet to their peers.
     pub(crate) fn power_off(&self, host: Host) {
         let mut world = self.world.borrow_mut();
         world.fault(FaultKind::Crash, host.0);
@@ -87,16 +87,16 @@ impl Network {
                     Socket::Stream { connection, side } => {
                         world.release_names_of(connection);
                         world.connections[connection as usize].ends[side].leave(Phase::Vanished);
-                        world.forget_if_over(connection);
+                        world.remove_if_over(connection);
                     }
                     Socket::Listener(queue) => world.close_queue(queue, Close::Graceful),
-                    Socket::Datagram(mailbox) => world.close_mailbox(mailbox),
+                    Socket::Datagram(queue) => world.close_datagram_queue(queue),
                 }
             }
         }
     }
 
-    /// A process ends without having cleared up.
+    /// Marks a process as killed.
     pub(crate) fn kill_process(&self, process: u32) {
         self.world.borrow_mut().process_mut(process).killed = true;
     }
@@ -109,29 +109,29 @@ impl Network {
         self.fault(kind, host);
     }
 
-    /// Who waits for what, a line each: for those who wait in vain.
-    pub(crate) fn who_waits(&self) -> String {
-        self.world.borrow().who_waits()
+    /// Lists the waiting sockets, one a line, for the report of a deadlock.
+    pub(crate) fn describe_waiting(&self) -> String {
+        self.world.borrow().describe_waiting()
     }
 }
 
 impl World {
-    /// A connection is reset on both sides, from outside.
+    /// Resets a connection on both sides, as a firewall does.
     pub(in crate::sim) fn reset_both(&mut self, index: u32) {
         let host = self.connections[index as usize].ends[0].host;
         self.fault(FaultKind::Reset, host);
         for side in 0..2 {
             self.connections[index as usize].ends[side].flight.clear();
-            self.transmit_plainly(index, side, self.now, Payload::Reset);
+            self.transmit_without_rules(index, side, self.now, Payload::Reset);
             if self.connections.get(index as usize).is_none() {
                 return;
             }
         }
-        self.forget_if_over(index);
+        self.remove_if_over(index);
     }
 
-    pub(in crate::sim) fn who_waits(&self) -> String {
-        let mut lines = vec!["nothing can ever happen again".to_owned()];
+    pub(in crate::sim) fn describe_waiting(&self) -> String {
+        let mut lines = vec!["no event is left".to_owned()];
         for (_, queue) in &self.queues {
             let at = match &queue.name {
                 Some(name) => name.address.to_string(),
@@ -143,31 +143,31 @@ impl World {
             for side in 0..2 {
                 let end = &connection.ends[side];
                 let peer = connection.ends[connection.other(side)].address;
-                let waits = match end.phase {
+                let state = match end.phase {
                     Phase::Connecting => "waits for an answer",
-                    Phase::Handshaking => "waits for the end of its handshake",
+                    Phase::Handshaking => "waits for the end of the handshake",
                     Phase::Queued => "waits to be accepted",
-                    Phase::Open if end.visible > 0 => "has not read what came",
+                    Phase::Open if end.visible > 0 => "has unread data",
                     Phase::Open if end.wants_room => "waits for the peer to read",
                     Phase::Open => "waits for bytes",
                     Phase::Nothing | Phase::Closed | Phase::Vanished => continue,
                 };
                 let name = &self.host(end.host).name;
                 lines.push(format!(
-                    "{name} {waits} on {}, from {} to {peer}",
+                    "{name} {state} on {}, from {} to {peer}",
                     self.about(index as u32, side),
                     end.address
                 ));
             }
         }
-        if lines.len() > MOST_LINES {
-            let more = lines.len() - MOST_LINES;
-            lines.truncate(MOST_LINES);
+        if lines.len() > MAX_LINES {
+            let more = lines.len() - MAX_LINES;
+            lines.truncate(MAX_LINES);
             lines.push(format!("and {more} more"));
         }
         lines.join("\n  ")
     }
 }
 
-/// Enough to see what it is about.
-const MOST_LINES: usize = 20;
+/// The maximum number of lines of a deadlock's report.
+const MAX_LINES: usize = 20;

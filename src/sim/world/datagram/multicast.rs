@@ -1,7 +1,7 @@
-//! Datagrams to many: groups and their members, broadcasts, and the options of sockets of datagrams.
+//! Multicast groups and their members, broadcasts, and the options of datagram sockets.
 //!
-//! A host has two interfaces: 1, its loopback, and 2, the network with all other hosts. There are no routers: whatever hops
-//! a datagram may take, it reaches all, but for 0 hops, which stay on the host.
+//! A host has two interfaces: 1, its loopback, and 2, the network with all other hosts. There are
+//! no routers. A datagram reaches all members with any TTL except 0, which keeps it on the host.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,27 +12,28 @@ use crate::sim::world::datagram::queue::Family;
 use crate::sim::world::datagram::udp::{LOOPBACK, LOOPBACK_BROADCAST, NETWORK, Udp, is_broadcast};
 use crate::sim::world::unix::stream::set_unix;
 
-/// A socket's choices for groups.
+/// A socket's multicast options.
 #[derive(Clone)]
 pub(in crate::sim) struct Multicast {
     hops: u32,
-    comes_back: bool,
+    loops_back: bool,
     interface: Option<u32>,
-    /// It takes what goes to groups that others have joined, as Linux has it until one asks for a group of its own.
+    /// Receives from groups that other sockets have joined (IP_MULTICAST_ALL). As on Linux, until
+    /// the socket joins a group itself.
     all: bool,
-    /// Groups, and the interfaces that they were joined on.
+    /// Joined groups, and the interfaces that they were joined on.
     groups: Vec<(IpAddr, u32)>,
 }
 
 impl Default for Multicast {
     fn default() -> Multicast {
-        Multicast { hops: 1, comes_back: true, interface: None, all: true, groups: Vec::new() }
+        Multicast { hops: 1, loops_back: true, interface: None, all: true, groups: Vec::new() }
     }
 }
 
 impl Udp {
-    /// The interface that a datagram leaves by.
-    pub(in crate::sim) fn leaves_by(&self, to: IpAddr) -> u32 {
+    /// Returns the outgoing interface for a destination.
+    pub(in crate::sim) fn outgoing_interface(&self, to: IpAddr) -> u32 {
         let chosen = self.multicast.interface.filter(|_| to.is_multicast());
         let lasting = to.is_loopback() || to == IpAddr::V4(LOOPBACK_BROADCAST);
         match chosen {
@@ -44,34 +45,35 @@ impl Udp {
 }
 
 impl World {
-    /// The hosts that a datagram to many comes to, and by which interface.
-    pub(in crate::sim) fn reached_by(&self, host: u32, udp: &Udp, to: IpAddr) -> Vec<(u32, u32)> {
-        let interface = udp.leaves_by(to);
+    /// Returns the hosts that a multicast or broadcast datagram reaches, and their incoming
+    /// interfaces.
+    pub(in crate::sim) fn destinations(&self, host: u32, udp: &Udp, to: IpAddr) -> Vec<(u32, u32)> {
+        let interface = udp.outgoing_interface(to);
         if interface == LOOPBACK {
-            // What leaves by the loopback comes in by it, wanted or not.
+            // The loopback always returns its datagrams, with or without IP_MULTICAST_LOOP.
             return vec![(host, LOOPBACK)];
         }
         let group = to.is_multicast();
         let all = 0..self.hosts.len() as u32;
         let stays = group && udp.multicast.hops == 0;
         let reached = all.filter(|there| match *there == host {
-            true => !group || udp.multicast.comes_back,
+            true => !group || udp.multicast.loops_back,
             false => !stays,
         });
         reached.map(|there| (there, NETWORK)).collect()
     }
 
-    /// Whether any socket of the host has joined.
+    /// Returns whether any socket of the host has joined the group.
     pub(in crate::sim) fn has_member(&self, host: u32, group: IpAddr, interface: u32) -> bool {
-        let sockets = self.host(host).mailboxes.values().flatten();
-        let mut members = sockets.filter_map(|index| self.mailboxes[*index as usize].udp());
+        let sockets = self.host(host).datagram_queues.values().flatten();
+        let mut members = sockets.filter_map(|index| self.datagram_queues[*index as usize].udp());
         members.any(|udp| udp.multicast.groups.contains(&(group, interface)))
     }
 
     pub(in crate::sim) fn set_datagram(&mut self, index: u32, option: SocketOption) -> Result<(), Errno> {
-        let mailbox = &self.mailboxes[index as usize];
-        let host = mailbox.host;
-        let Family::Udp(udp) = &mailbox.family else { return set_unix(option) };
+        let queue = &self.datagram_queues[index as usize];
+        let host = queue.host;
+        let Family::Udp(udp) = &queue.family else { return set_unix(option) };
         let v6 = udp.address.is_ipv6();
         let number = match option {
             SocketOption::MulticastInterface(interface)
@@ -79,7 +81,7 @@ impl World {
             | SocketOption::Leave(_, interface) => self.number(host, v6, interface),
             _ => Ok(None),
         };
-        let Family::Udp(udp) = &mut self.mailboxes[index as usize].family else { return Ok(()) };
+        let Family::Udp(udp) = &mut self.datagram_queues[index as usize].family else { return Ok(()) };
         match option {
             SocketOption::NoDelay(_) | SocketOption::KeepAlive(Some(_)) | SocketOption::UserTimeout(_) => {
                 return Err(Errno::ENOPROTOOPT);
@@ -90,7 +92,7 @@ impl World {
             SocketOption::Ttl(_) => {}
             SocketOption::MulticastTtl(hops) if hops > 255 => return Err(Errno::EINVAL),
             SocketOption::MulticastTtl(hops) => udp.multicast.hops = hops,
-            SocketOption::MulticastLoop(on) => udp.multicast.comes_back = on,
+            SocketOption::MulticastLoop(on) => udp.multicast.loops_back = on,
             SocketOption::MulticastInterface(Interface::Address(_)) if number == Err(Errno::ENODEV) => {
                 return Err(Errno::EADDRNOTAVAIL);
             }
@@ -104,7 +106,7 @@ impl World {
         Ok(())
     }
 
-    /// The number of an interface; `None`: the system chooses.
+    /// Returns the number of an interface; `None`: the kernel chooses.
     fn number(&self, host: u32, v6: bool, interface: Interface) -> Result<Option<u32>, Errno> {
         match interface {
             Interface::Default => Ok(None),
@@ -135,7 +137,7 @@ impl Multicast {
         Ok(())
     }
 
-    /// Whether what goes to a group and comes in by this interface is for it.
+    /// Returns whether the socket receives from a group on this interface.
     pub(in crate::sim) fn takes(&self, group: IpAddr, interface: u32) -> bool {
         self.all || self.groups.contains(&(group, interface))
     }

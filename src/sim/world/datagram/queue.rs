@@ -1,4 +1,4 @@
-//! Sockets of datagrams: what waits in them, what their processes are told, and the calls on them.
+//! Datagram sockets: their receive queues, their readiness, and the calls on them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,48 +12,49 @@ use crate::sim::world::World;
 use crate::sim::world::datagram::udp::Udp;
 use crate::sim::world::events::EventKind;
 use crate::sim::world::process::Socket;
-use crate::sim::world::tcp::io::STORM;
-use crate::sim::world::unix::datagram::UnixMail;
+use crate::sim::world::tcp::io::RETRY_DELAY;
+use crate::sim::world::unix::datagram::UnixDatagramState;
 
-/// A socket of datagrams and what has come to it.
+/// A datagram socket and its receive queue.
 pub(in crate::sim) struct DatagramQueue {
-    /// Its number in this world: its index is used again.
+    /// Its number in this world, because its index is reused.
     pub(in crate::sim) serial: u32,
     pub(in crate::sim) host: u32,
     pub(in crate::sim) process: u32,
     pub(in crate::sim) token: Token,
     pub(in crate::sim) family: Family,
     pub(in crate::sim) waiting: VecDeque<QueuedDatagram>,
-    /// What the system counts for them, and how much it keeps.
+    /// Bytes accounted for the queued datagrams, and their limit.
     pub(in crate::sim) held: usize,
     pub(in crate::sim) room: usize,
-    /// Told once, to whoever asks first.
+    /// The pending error; the next call takes it.
     pub(in crate::sim) error: Option<Errno>,
-    pub(in crate::sim) news: Readiness,
-    /// With minimal edges: what may be told.
+    pub(in crate::sim) pending: Readiness,
+    /// With minimal readiness: the events that may be reported.
     pub(in crate::sim) armed: Readiness,
 }
 
 pub(in crate::sim) enum Family {
     Udp(Udp),
-    Unix(UnixMail),
+    Unix(UnixDatagramState),
 }
 
-/// A datagram that has come.
+/// A received datagram.
 pub(in crate::sim) struct QueuedDatagram {
     pub(in crate::sim) from: Address,
-    /// Where it was sent to, if that is told.
+    /// The destination address, where it is reported.
     pub(in crate::sim) to: Option<Destination>,
     pub(in crate::sim) data: Vec<u8>,
-    /// It is there from then on.
+    /// The time from which it is readable.
     pub(in crate::sim) at: u64,
-    /// The UNIX socket that it counts for.
-    pub(in crate::sim) sender: Option<MailboxId>,
+    /// The UNIX socket whose send buffer it occupies.
+    pub(in crate::sim) sender: Option<DatagramQueueId>,
 }
 
-/// A mailbox by its index, and by its serial number so that nobody takes its successor for it.
+/// A datagram queue's index, with the serial number that distinguishes it from a successor at the
+/// same index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sim) struct MailboxId {
+pub(in crate::sim) struct DatagramQueueId {
     pub(in crate::sim) index: u32,
     pub(in crate::sim) serial: u32,
 }
@@ -76,7 +77,7 @@ impl DatagramQueue {
             held: 0,
             room: crate::sim::world::unix::stream::BUFFER,
             error: None,
-            news: Readiness::default(),
+            pending: Readiness::default(),
             armed: Readiness::ALL,
         }
     }
@@ -88,14 +89,14 @@ impl DatagramQueue {
         }
     }
 
-    pub(in crate::sim) fn unix(&self) -> Option<&UnixMail> {
+    pub(in crate::sim) fn unix(&self) -> Option<&UnixDatagramState> {
         match &self.family {
             Family::Unix(unix) => Some(unix),
             Family::Udp(_) => None,
         }
     }
 
-    pub(in crate::sim) fn unix_mut(&mut self) -> Option<&mut UnixMail> {
+    pub(in crate::sim) fn unix_mut(&mut self) -> Option<&mut UnixDatagramState> {
         match &mut self.family {
             Family::Unix(unix) => Some(unix),
             Family::Udp(_) => None,
@@ -104,24 +105,24 @@ impl DatagramQueue {
 }
 
 impl World {
-    pub(in crate::sim) fn mailbox(&self, process: u32, token: Token) -> io::Result<u32> {
+    pub(in crate::sim) fn datagram_queue(&self, process: u32, token: Token) -> io::Result<u32> {
         match self.process(process).get(token) {
             Socket::Datagram(index) => Ok(index),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
-    /// The mailbox that was meant, if it is still there.
-    pub(in crate::sim) fn mailbox_mut(&mut self, id: MailboxId) -> Option<&mut DatagramQueue> {
-        self.mailboxes.get_mut(id.index as usize).filter(|mailbox| mailbox.serial == id.serial)
+    /// Returns the queue, if it still exists.
+    pub(in crate::sim) fn datagram_queue_mut(&mut self, id: DatagramQueueId) -> Option<&mut DatagramQueue> {
+        self.datagram_queues.get_mut(id.index as usize).filter(|queue| queue.serial == id.serial)
     }
 
-    pub(in crate::sim) fn id_of(&self, index: u32) -> MailboxId {
-        MailboxId { index, serial: self.mailboxes[index as usize].serial }
+    pub(in crate::sim) fn id_of(&self, index: u32) -> DatagramQueueId {
+        DatagramQueueId { index, serial: self.datagram_queues[index as usize].serial }
     }
 
-    fn about_mailbox(&self, index: u32) -> About {
-        About::listener(self.mailboxes[index as usize].serial)
+    fn about_datagram_queue(&self, index: u32) -> About {
+        About::listener(self.datagram_queues[index as usize].serial)
     }
 
     // -- receiving --
@@ -132,17 +133,17 @@ impl World {
         token: Token,
         into: &mut RecvBatch,
     ) -> io::Result<()> {
-        let index = self.mailbox(process, token)?;
-        let most = match self.may_take(process, index)? {
-            // As many as its system gives with one call.
-            _ if self.mailboxes[index as usize].unix().is_some() => 1,
-            most => most,
+        let index = self.datagram_queue(process, token)?;
+        let max = match self.recv_limit(process, index)? {
+            // One call receives one UNIX datagram, as the real driver does.
+            _ if self.datagram_queues[index as usize].unix().is_some() => 1,
+            max => max,
         };
         let wanted = into.most();
         let (places, came) = into.places();
         let (mut start, mut bytes) = (0, 0);
-        for place in places.take(most) {
-            let Some(QueuedDatagram { from, to, data, .. }) = self.take_letter(index) else { break };
+        for place in places.take(max) {
+            let Some(QueuedDatagram { from, to, data, .. }) = self.pop_datagram(index) else { break };
             let length = data.len().min(place.len());
             place[..length].copy_from_slice(&data[..length]);
             came.push(RecvMeta { start, length, from, to, truncated: length < data.len() });
@@ -150,90 +151,90 @@ impl World {
             bytes += length;
         }
         let count = came.len();
-        if count < wanted && self.mailboxes[index as usize].unix().is_none() {
+        if count < wanted && self.datagram_queues[index as usize].unix().is_none() {
             into.drained();
         }
-        self.taken(process, index, [count, wanted], bytes)
+        self.finish_recv(process, index, [count, wanted], bytes)
     }
 
-    /// Bytes copied, the whole length, and the sender.
+    /// Receives one datagram. Returns the bytes copied, its whole length, and its sender.
     pub(in crate::sim) fn recv_from(
         &mut self,
         process: u32,
         token: Token,
         buffer: &mut [u8],
     ) -> io::Result<(usize, usize, Address)> {
-        let index = self.mailbox(process, token)?;
-        self.may_take(process, index)?;
-        let letter = self.take_letter(index);
-        let length = letter.as_ref().map_or(0, |letter| letter.data.len().min(buffer.len()));
-        self.taken(process, index, [usize::from(letter.is_some()), BATCH], length)?;
-        // Without one it was an error.
-        let Some(QueuedDatagram { from, data, .. }) = letter else { return Err(Errno::EAGAIN.into()) };
+        let index = self.datagram_queue(process, token)?;
+        self.recv_limit(process, index)?;
+        let datagram = self.pop_datagram(index);
+        let length = datagram.as_ref().map_or(0, |datagram| datagram.data.len().min(buffer.len()));
+        self.finish_recv(process, index, [usize::from(datagram.is_some()), BATCH], length)?;
+        // `finish_recv` has returned an error without one.
+        let Some(QueuedDatagram { from, data, .. }) = datagram else { return Err(Errno::EAGAIN.into()) };
         buffer[..length].copy_from_slice(&data[..length]);
         Ok((length, data.len(), from))
     }
 
-    /// How many datagrams may be taken now.
-    fn may_take(&mut self, process: u32, index: u32) -> io::Result<usize> {
+    /// Returns the maximum number of datagrams that this call may receive.
+    fn recv_limit(&mut self, process: u32, index: u32) -> io::Result<usize> {
         let verdict = self.before(process, CallKind::RecvDatagrams, 0);
         let result = match verdict {
-            Verdict::Drop | Verdict::Fail(Errno::EAGAIN) => Err(self.mail_would_block(index)),
+            Verdict::Drop | Verdict::Fail(Errno::EAGAIN) => Err(self.datagram_would_block(index)),
             Verdict::Fail(errno) => Err(errno),
-            _ if self.reads_too_fast(process, index) => Err(self.mail_would_block(index)),
-            _ => match (self.mailboxes[index as usize].error.take(), verdict) {
+            _ if self.exceeds_read_rate(process, index) => Err(self.datagram_would_block(index)),
+            _ => match (self.datagram_queues[index as usize].error.take(), verdict) {
                 (Some(errno), _) => Err(errno),
                 (None, Verdict::Short(limit)) => Ok(limit.clamp(1, BATCH)),
                 (None, _) => Ok(BATCH),
             },
         };
         if let Err(errno) = result {
-            let about = self.about_mailbox(index);
+            let about = self.about_datagram_queue(index);
             self.note_call(process, about, CallKind::RecvDatagrams, -i64::from(errno.raw()));
         }
         result.map_err(io::Error::from)
     }
 
-    fn reads_too_fast(&mut self, process: u32, index: u32) -> bool {
-        let host = self.mailboxes[index as usize].host;
-        self.host(host).reads.is_some_and(|rate| self.slow_share(process, rate) == 0)
+    fn exceeds_read_rate(&mut self, process: u32, index: u32) -> bool {
+        let host = self.datagram_queues[index as usize].host;
+        self.host(host).read_rate.is_some_and(|rate| self.read_quota(process, rate) == 0)
     }
 
-    fn take_letter(&mut self, index: u32) -> Option<QueuedDatagram> {
+    fn pop_datagram(&mut self, index: u32) -> Option<QueuedDatagram> {
         let now = self.now;
-        let mailbox = &mut self.mailboxes[index as usize];
-        mailbox.waiting.front().filter(|letter| letter.at <= now)?;
-        let letter = mailbox.waiting.pop_front()?;
-        mailbox.held = mailbox.held.saturating_sub(counted(letter.data.len()));
-        self.letter_read(index, &letter);
-        Some(letter)
+        let queue = &mut self.datagram_queues[index as usize];
+        queue.waiting.front().filter(|datagram| datagram.at <= now)?;
+        let datagram = queue.waiting.pop_front()?;
+        queue.held = queue.held.saturating_sub(accounted_size(datagram.data.len()));
+        self.datagram_read(index, &datagram);
+        Some(datagram)
     }
 
-    /// So many of so many that were wanted were taken.
-    fn taken(
+    /// Finishes a receive of `count` datagrams, of `wanted` that were asked for.
+    fn finish_recv(
         &mut self,
         process: u32,
         index: u32,
         [count, wanted]: [usize; 2],
         bytes: usize,
     ) -> io::Result<()> {
-        let (now, about) = (self.now, self.about_mailbox(index));
-        let mailbox = &mut self.mailboxes[index as usize];
-        let more = mailbox.waiting.front().is_some_and(|letter| letter.at <= now);
-        // One of UNIX may always have another behind it.
-        let drained = count == 0 || (count < wanted && mailbox.unix().is_none());
+        let (now, about) = (self.now, self.about_datagram_queue(index));
+        let queue = &mut self.datagram_queues[index as usize];
+        let more = queue.waiting.front().is_some_and(|datagram| datagram.at <= now);
+        // A short batch of UNIX datagrams does not mean that the queue is drained.
+        let drained = count == 0 || (count < wanted && queue.unix().is_none());
         if drained {
-            mailbox.armed.insert(Readiness::READABLE);
+            queue.armed.insert(Readiness::READABLE);
         }
         if count == 0 {
             self.note_call(process, about, CallKind::RecvDatagrams, -i64::from(Errno::EAGAIN.raw()));
             return Err(Errno::EAGAIN.into());
         }
         if drained && more {
-            // By the contract a short batch is the end of what was there: the rest is news.
-            let host = self.mailboxes[index as usize].host;
+            // By the contract a short batch has drained the queue, so the rest is reported as new.
+            let host = self.datagram_queues[index as usize].host;
             self.fault(FaultKind::ShortRead, host);
-            self.tell_mailbox(index, Readiness::READABLE);
+            self.report_datagram_queue(index, Readiness::READABLE);
         }
         self.note_call(process, about, CallKind::RecvDatagrams, bytes as i64);
         Ok(())
@@ -248,8 +249,8 @@ impl World {
         bytes: &[u8],
         going: &[Transmit],
     ) -> io::Result<usize> {
-        let index = self.mailbox(process, token)?;
-        let about = self.about_mailbox(index);
+        let index = self.datagram_queue(process, token)?;
+        let about = self.about_datagram_queue(index);
         let result = self.send_some(process, index, bytes, going);
         let value = result.as_ref().map_or_else(|errno| -i64::from(errno.raw()), |count| *count as i64);
         self.note_call(process, about, CallKind::SendDatagrams, value);
@@ -263,41 +264,41 @@ impl World {
         bytes: &[u8],
         going: &[Transmit],
     ) -> Result<usize, Errno> {
-        let mut most = match &self.mailboxes[index as usize].family {
+        let mut max = match &self.datagram_queues[index as usize].family {
             Family::Udp(_) => BATCH,
             Family::Unix(_) => 1,
         };
         let mut short = false;
         match self.before(process, CallKind::SendDatagrams, bytes.len()) {
-            Verdict::Drop | Verdict::Fail(Errno::EAGAIN) => return Err(self.mail_would_block(index)),
+            Verdict::Drop | Verdict::Fail(Errno::EAGAIN) => return Err(self.datagram_would_block(index)),
             Verdict::Fail(errno) => return Err(errno),
-            Verdict::Short(limit) if limit.max(1) < most.min(going.len()) => {
-                (most, short) = (limit.max(1), true);
+            Verdict::Short(limit) if limit.max(1) < max.min(going.len()) => {
+                (max, short) = (limit.max(1), true);
             }
             _ => {}
         }
         let (mut rest, mut sent) = (bytes, 0);
-        for one in going.iter().take(most) {
+        for one in going.iter().take(max) {
             let (data, behind) = rest.split_at(one.length.min(rest.len()));
             rest = behind;
             match self.send_one(process, index, data, one) {
                 Ok(()) => sent += 1,
                 Err(errno) if sent == 0 => return Err(errno),
-                // The system forgets it: who sends on hears of it again, or does not.
+                // The kernel drops the error. The next send may meet it again.
                 Err(_) => break,
             }
         }
         if short {
-            let host = self.mailboxes[index as usize].host;
+            let host = self.datagram_queues[index as usize].host;
             self.fault(FaultKind::ShortWrite, host);
-            self.mailboxes[index as usize].armed.insert(Readiness::WRITABLE);
-            self.tell_mailbox(index, Readiness::WRITABLE);
+            self.datagram_queues[index as usize].armed.insert(Readiness::WRITABLE);
+            self.report_datagram_queue(index, Readiness::WRITABLE);
         }
         Ok(sent)
     }
 
     fn send_one(&mut self, process: u32, index: u32, data: &[u8], going: &Transmit) -> Result<(), Errno> {
-        let unix = self.mailboxes[index as usize].unix().is_some();
+        let unix = self.datagram_queues[index as usize].unix().is_some();
         match (unix, going.to.as_ref()) {
             (false, None) => self.send_udp(process, index, data, None, going.origin),
             (false, Some(Address::Udp(to) | Address::Tcp(to))) => {
@@ -309,68 +310,69 @@ impl World {
         }
     }
 
-    // -- news --
+    // -- readiness --
 
-    /// Tells a process what its mailbox can do, with its next poll.
-    pub(in crate::sim) fn tell_mailbox(&mut self, index: u32, what: Readiness) {
-        let writable = self.mail_can_go(index);
+    /// Reports a socket's readiness with the process's next poll.
+    pub(in crate::sim) fn report_datagram_queue(&mut self, index: u32, events: Readiness) {
+        let writable = self.is_datagram_writable(index);
         let (now, minimal) = (self.now, self.minimal_edges);
-        let mailbox = &mut self.mailboxes[index as usize];
-        let mut news = match mailbox.error {
+        let queue = &mut self.datagram_queues[index as usize];
+        let mut pending = match queue.error {
             Some(_) => Readiness::ALL,
-            None => Readiness::of(mailbox.waiting.front().is_some_and(|letter| letter.at <= now), writable),
+            None => Readiness::of(queue.waiting.front().is_some_and(|datagram| datagram.at <= now), writable),
         };
-        if minimal && mailbox.error.is_none() {
-            news = news.and(what).and(mailbox.armed);
-            mailbox.armed.remove(news);
+        if minimal && queue.error.is_none() {
+            pending = pending.and(events).and(queue.armed);
+            queue.armed.remove(pending);
         }
-        if news == Readiness::default() {
+        if pending == Readiness::default() {
             return;
         }
-        let (process, token, first) = (mailbox.process, mailbox.token, mailbox.news == Readiness::default());
-        mailbox.news.insert(news);
+        let (process, token, first) = (queue.process, queue.token, queue.pending == Readiness::default());
+        queue.pending.insert(pending);
         if first {
-            self.process_mut(process).news.push(token);
+            self.process_mut(process).pending.push(token);
             self.wake(process);
         }
     }
 
-    /// A call does nothing although it could: the process is told again, later.
-    fn mail_would_block(&mut self, index: u32) -> Errno {
-        let (host, serial) = (self.mailboxes[index as usize].host, self.mailboxes[index as usize].serial);
-        let again = self.host(host).reads_again.max(self.now.saturating_add(STORM));
+    /// A call fails with EAGAIN although it could proceed. Readiness is reported again later.
+    fn datagram_would_block(&mut self, index: u32) -> Errno {
+        let (host, serial) =
+            (self.datagram_queues[index as usize].host, self.datagram_queues[index as usize].serial);
+        let again = self.host(host).next_read.max(self.now.saturating_add(RETRY_DELAY));
         self.fault(FaultKind::WouldBlock, host);
-        self.schedule(again, EventKind::MailAgain, 0, index, serial);
+        self.schedule(again, EventKind::DatagramAgain, 0, index, serial);
         Errno::EAGAIN
     }
 
-    pub(in crate::sim) fn mail_again(&mut self, id: MailboxId) {
-        if let Some(mailbox) = self.mailbox_mut(id) {
-            mailbox.armed = Readiness::ALL;
-            self.tell_mailbox(id.index, Readiness::ALL);
+    pub(in crate::sim) fn datagram_again(&mut self, id: DatagramQueueId) {
+        if let Some(queue) = self.datagram_queue_mut(id) {
+            queue.armed = Readiness::ALL;
+            self.report_datagram_queue(id.index, Readiness::ALL);
         }
     }
 
-    // -- the end --
+    // -- close --
 
-    pub(in crate::sim) fn close_mailbox(&mut self, index: u32) {
+    pub(in crate::sim) fn close_datagram_queue(&mut self, index: u32) {
         let id = self.id_of(index);
-        let mailbox = self.mailboxes.remove(index as usize);
-        match &mailbox.family {
+        let queue = self.datagram_queues.remove(index as usize);
+        match &queue.family {
             Family::Udp(udp) => {
-                if let Some(there) = self.host_mut(mailbox.host).mailboxes.get_mut(&udp.address.port()) {
+                if let Some(there) = self.host_mut(queue.host).datagram_queues.get_mut(&udp.address.port()) {
                     there.retain(|other| *other != id.index);
                 }
             }
-            Family::Unix(_) => self.unix_mail_closed(mailbox),
+            Family::Unix(_) => self.unix_datagram_closed(queue),
         }
     }
 }
 
-/// What the system counts for a datagram, as Linux does: what it keeps beside the bytes is counted, too.
-pub(in crate::sim) fn counted(length: usize) -> usize {
-    length + KEPT_BESIDE
+/// Returns the bytes accounted for a datagram: its length and the kernel's overhead, as on Linux.
+pub(in crate::sim) fn accounted_size(length: usize) -> usize {
+    length + OVERHEAD
 }
 
-/// Measured: of datagrams of one byte 256 fit into 212,992.
-const KEPT_BESIDE: usize = 831;
+/// Measured: 256 datagrams of one byte fit into 212,992 bytes.
+const OVERHEAD: usize = 831;

@@ -1,26 +1,28 @@
-//! UDP: binding and connecting, and datagrams on their way. Each travels by itself; some are lost, doubled, overtaken or
-//! too long.
+//! UDP: binding, connecting, and datagrams in flight. Each datagram may be lost, duplicated,
+//! reordered, or dropped because it is longer than the MTU.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::net::{Address, Destination, Open, OpenError, OpenStep, Origin, Readiness, Token, nanoseconds};
 use crate::sim::network::coverage::FaultKind;
 use crate::sim::network::errno::Errno;
-use crate::sim::network::link::LONGEST_DATAGRAM;
+use crate::sim::network::link::MAX_DATAGRAM;
 use crate::sim::network::rule::{CallKind, PacketKind, Verdict};
-use crate::sim::network::trace::{About, Text, What};
+use crate::sim::network::trace::{About, RecordKind, Text};
 use crate::sim::world::datagram::multicast::Multicast;
-use crate::sim::world::datagram::queue::{DatagramQueue, Family, MailboxId, QueuedDatagram, counted};
+use crate::sim::world::datagram::queue::{
+    DatagramQueue, DatagramQueueId, Family, QueuedDatagram, accounted_size,
+};
 use crate::sim::world::events::EventKind;
 use crate::sim::world::process::Socket;
 use crate::sim::world::tcp::listen::{failed, mapped_address, overlap};
 use crate::sim::world::{FIRST_PORT, LAST_PORT, World};
 
-/// What is particular to a UDP socket.
+/// The state of a UDP socket.
 #[derive(Clone)]
 pub(in crate::sim) struct Udp {
     pub(in crate::sim) address: SocketAddr,
-    /// The only one that it takes from.
+    /// The connected peer. The socket receives from it alone.
     pub(in crate::sim) peer: Option<SocketAddr>,
     pub(in crate::sim) ipv6_only: bool,
     reuse_address: bool,
@@ -29,13 +31,13 @@ pub(in crate::sim) struct Udp {
     pub(in crate::sim) multicast: Multicast,
 }
 
-/// One on its way.
+/// A datagram in flight.
 pub(in crate::sim) struct Datagram {
-    sender: MailboxId,
+    sender: DatagramQueueId,
     from: SocketAddr,
     to: SocketAddr,
     path: u32,
-    /// Where one for many comes in.
+    /// The incoming interface of a multicast or broadcast datagram.
     interface: Option<u32>,
     data: Vec<u8>,
 }
@@ -45,9 +47,9 @@ impl World {
         &mut self,
         process: u32,
         token: Token,
-        what: &Open,
+        open: &Open,
     ) -> Result<(), OpenError> {
-        let Open::Udp { bind, connect, reuse_address, reuse_port, ipv6_only, broadcast, buffers } = what
+        let Open::Udp { bind, connect, reuse_address, reuse_port, ipv6_only, broadcast, buffers } = open
         else {
             return failed(OpenStep::Socket, Errno::EAFNOSUPPORT);
         };
@@ -72,13 +74,13 @@ impl World {
         self.allow(process, CallKind::Watch, OpenStep::Watch)?;
         let serial = self.next_serial();
         let address = udp.address;
-        let mut mailbox = DatagramQueue::new(serial, host, process, token, Family::Udp(udp));
-        mailbox.room = buffers.receive.map_or(mailbox.room, crate::sim::world::tcp::connect::granted);
-        let index = self.mailboxes.insert(mailbox) as u32;
-        self.host_mut(host).mailboxes.entry(address.port()).or_default().push(index);
+        let mut queue = DatagramQueue::new(serial, host, process, token, Family::Udp(udp));
+        queue.room = buffers.receive.map_or(queue.room, crate::sim::world::tcp::connect::granted);
+        let index = self.datagram_queues.insert(queue) as u32;
+        self.host_mut(host).datagram_queues.entry(address.port()).or_default().push(index);
         self.process_mut(process).insert(token, Socket::Datagram(index));
-        self.note_text(host, About::listener(serial), What::Opens, Text::DatagramsAt(address));
-        self.tell_mailbox(index, Readiness::ALL);
+        self.note_text(host, About::listener(serial), RecordKind::Opens, Text::DatagramsAt(address));
+        self.report_datagram_queue(index, Readiness::ALL);
         Ok(())
     }
 
@@ -91,13 +93,13 @@ impl World {
         if address.port() == 0 {
             let free = (FIRST_PORT..=LAST_PORT).find_map(|_| {
                 let port = self.next_port(host);
-                self.host(host).mailboxes.get(&port).is_none_or(Vec::is_empty).then_some(port)
+                self.host(host).datagram_queues.get(&port).is_none_or(Vec::is_empty).then_some(port)
             });
             udp.address.set_port(free.ok_or(Errno::EADDRINUSE)?);
             return Ok(());
         }
-        let there = self.host(host).mailboxes.get(&address.port()).into_iter().flatten();
-        let mut others = there.filter_map(|index| self.mailboxes[*index as usize].udp());
+        let there = self.host(host).datagram_queues.get(&address.port()).into_iter().flatten();
+        let mut others = there.filter_map(|index| self.datagram_queues[*index as usize].udp());
         match others.any(|other| udp.conflicts(other)) {
             true => Err(Errno::EADDRINUSE),
             false => Ok(()),
@@ -115,7 +117,7 @@ impl World {
         Ok(())
     }
 
-    /// The address that a datagram leaves from, in the family of the socket.
+    /// Returns the source address of a datagram, in the socket's family.
     fn source_for(&self, host: u32, udp: &Udp, to: SocketAddr) -> Result<IpAddr, Errno> {
         let (bound, to) = (udp.address.ip(), to.ip().to_canonical());
         if !bound.is_unspecified() && !bound.to_canonical().is_multicast() && !is_broadcast(bound) {
@@ -129,7 +131,7 @@ impl World {
             }
             return Ok(bound);
         }
-        let source = match udp.leaves_by(to) {
+        let source = match udp.outgoing_interface(to) {
             LOOPBACK => Some(loopback(to)),
             _ => self.source_address(host, to),
         };
@@ -137,7 +139,7 @@ impl World {
         Ok(if udp.address.is_ipv6() { mapped_address(source) } else { source })
     }
 
-    /// The address that a datagram is asked to leave from, as it is on the way.
+    /// Returns the source address that the sender has requested, in canonical form.
     fn origin_for(&self, host: u32, udp: &Udp, to: SocketAddr, origin: IpAddr) -> Result<IpAddr, Errno> {
         if origin.is_ipv4() != udp.address.is_ipv4() {
             return Err(if udp.address.is_ipv4() { Errno::EAFNOSUPPORT } else { Errno::EINVAL });
@@ -154,7 +156,7 @@ impl World {
         }
     }
 
-    // -- on the way --
+    // -- sending --
 
     pub(in crate::sim) fn send_udp(
         &mut self,
@@ -164,7 +166,9 @@ impl World {
         to: Option<SocketAddr>,
         origin: Option<Origin>,
     ) -> Result<(), Errno> {
-        let Some(udp) = self.mailboxes[index as usize].udp().cloned() else { return Err(Errno::EINVAL) };
+        let Some(udp) = self.datagram_queues[index as usize].udp().cloned() else {
+            return Err(Errno::EINVAL);
+        };
         if data.len() > usize::from(u16::MAX) {
             return Err(Errno::EMSGSIZE);
         }
@@ -173,7 +177,7 @@ impl World {
             (None, Some(peer)) => peer,
             (None, None) => return Err(Errno::EDESTADDRREQ),
         };
-        let host = self.mailboxes[index as usize].host;
+        let host = self.datagram_queues[index as usize].host;
         let source = match origin {
             Some(origin) => self.origin_for(host, &udp, to, origin.address)?,
             None => self.source_for(host, &udp, to)?,
@@ -182,30 +186,30 @@ impl World {
         if is_broadcast(to.ip()) && !udp.broadcast {
             return Err(Errno::EACCES);
         }
-        if data.len() > LONGEST_DATAGRAM {
+        if data.len() > MAX_DATAGRAM {
             return Err(Errno::EMSGSIZE);
         }
-        if let Some(errno) = self.mailboxes[index as usize].error.take() {
+        if let Some(errno) = self.datagram_queues[index as usize].error.take() {
             return Err(errno);
         }
         let sender = self.id_of(index);
         let (from, to) = (canonical(from), canonical(to));
         let copy = |path, interface| Datagram { sender, from, to, path, interface, data: data.to_vec() };
         if !to.ip().is_multicast() && !is_broadcast(to.ip()) {
-            // Where there is no such host, it goes nowhere.
+            // A datagram to an unknown host is lost.
             let Some(there) = self.find_host(host, to.ip()) else { return Ok(()) };
             let path = self.path(host, there);
-            self.launch(process, copy(path, None));
+            self.dispatch(process, copy(path, None));
             return Ok(());
         }
-        for (there, interface) in self.reached_by(host, &udp, to.ip()) {
+        for (there, interface) in self.destinations(host, &udp, to.ip()) {
             let path = self.path(host, there);
-            self.launch(process, copy(path, Some(interface)));
+            self.dispatch(process, copy(path, Some(interface)));
         }
         Ok(())
     }
 
-    fn launch(&mut self, process: u32, datagram: Datagram) {
+    fn dispatch(&mut self, process: u32, datagram: Datagram) {
         let Datagram { from, to, path, .. } = datagram;
         let (there, size) = (self.paths[path as usize].to, datagram.data.len());
         let at = self.local_now(process);
@@ -229,18 +233,18 @@ impl World {
         if overtaken {
             self.fault(FaultKind::Reorder, there);
             let held_back = link.latency.draw(&mut self.random.links).saturating_mul(2);
-            late = late.saturating_add(nanoseconds(held_back)).saturating_add(OVERTAKEN);
+            late = late.saturating_add(nanoseconds(held_back)).saturating_add(REORDER_DELAY);
         }
         if twice {
             self.fault(FaultKind::Duplicate, there);
             let Datagram { sender, interface, ref data, .. } = datagram;
             let again = Datagram { sender, from, to, path, interface, data: data.clone() };
-            self.depart_datagram(at, late, again);
+            self.schedule_datagram(at, late, again);
         }
-        self.depart_datagram(at, late, datagram);
+        self.schedule_datagram(at, late, datagram);
     }
 
-    fn depart_datagram(&mut self, at: u64, late: u64, datagram: Datagram) {
+    fn schedule_datagram(&mut self, at: u64, late: u64, datagram: Datagram) {
         let (path, size) = (datagram.path as usize, datagram.data.len());
         let arrival = self.paths[path].travel(at, size, &mut self.random.links) + late;
         let index = self.datagrams.insert(datagram) as u32;
@@ -257,27 +261,28 @@ impl World {
         let host = self.paths[path as usize].to;
         let size = data.len() as i64;
         if !self.is_open(path) || self.host(host).silent.has(to.port()) {
-            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
+            return self.note(host, About::NOTHING, RecordKind::Lost(PacketKind::Datagram), size);
         }
         if let Some(interface) = interface {
-            let takers = self.takers(host, interface, from, to);
-            if takers.is_empty() {
-                self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
+            let receivers = self.receivers(host, interface, from, to);
+            if receivers.is_empty() {
+                self.note(host, About::NOTHING, RecordKind::Lost(PacketKind::Datagram), size);
             }
-            return takers.into_iter().for_each(|taker| self.put(taker, from, to, data.clone()));
+            return receivers.into_iter().for_each(|taker| self.enqueue(taker, from, to, data.clone()));
         }
-        match self.mailbox_for(host, from, to) {
-            Some(mailbox) => self.put(mailbox, from, to, data),
+        match self.datagram_queue_for(host, from, to) {
+            Some(queue) => self.enqueue(queue, from, to, data),
             None => {
-                self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
+                self.note(host, About::NOTHING, RecordKind::Lost(PacketKind::Datagram), size);
                 self.answer_datagram(sender, path, to, Errno::ECONNREFUSED);
             }
         }
     }
 
-    /// The network says why it does not get there; only a sender with this one peer hears of it.
-    fn answer_datagram(&mut self, sender: MailboxId, path: u32, to: SocketAddr, errno: Errno) {
-        let Some(udp) = self.mailbox_mut(sender).and_then(|mailbox| mailbox.udp()) else { return };
+    /// Sends an ICMP error to the sender. Only a sender that is connected to this destination
+    /// receives it.
+    fn answer_datagram(&mut self, sender: DatagramQueueId, path: u32, to: SocketAddr, errno: Errno) {
+        let Some(udp) = self.datagram_queue_mut(sender).and_then(|queue| queue.udp()) else { return };
         if udp.peer.map(canonical) != Some(to) {
             return;
         }
@@ -291,43 +296,45 @@ impl World {
         if arrival <= self.now {
             self.datagram_answered(sender, errno);
         } else {
-            // Those of the network are small.
+            // Error numbers fit into `side`: those of the network are below 256.
             let number = errno.raw() as usize;
             self.schedule(arrival, EventKind::DatagramAnswered, number, sender.index, sender.serial);
         }
     }
 
-    pub(in crate::sim) fn datagram_answered(&mut self, sender: MailboxId, errno: Errno) {
-        if let Some(mailbox) = self.mailbox_mut(sender) {
-            mailbox.error = Some(errno);
-            self.tell_mailbox(sender.index, Readiness::ALL);
+    pub(in crate::sim) fn datagram_answered(&mut self, sender: DatagramQueueId, errno: Errno) {
+        if let Some(queue) = self.datagram_queue_mut(sender) {
+            queue.error = Some(errno);
+            self.report_datagram_queue(sender.index, Readiness::ALL);
         }
     }
 
-    // -- who gets it --
+    // -- receiving --
 
-    /// The mailbox that a datagram is for: the most particular one. Those that share a port share by both addresses;
-    /// of those that only use it again the last has it.
-    fn mailbox_for(&self, host: u32, from: SocketAddr, to: SocketAddr) -> Option<u32> {
-        let there = self.host(host).mailboxes.get(&to.port())?;
-        let of = |index: &u32| self.mailboxes[*index as usize].udp().and_then(|udp| udp.rank(from, to));
+    /// Returns the socket that receives a datagram: the most specific one. Sockets with
+    /// SO_REUSEPORT share by a hash of both addresses. Of sockets with SO_REUSEADDR the last one
+    /// receives.
+    fn datagram_queue_for(&self, host: u32, from: SocketAddr, to: SocketAddr) -> Option<u32> {
+        let there = self.host(host).datagram_queues.get(&to.port())?;
+        let of = |index: &u32| self.datagram_queues[*index as usize].udp().and_then(|udp| udp.rank(from, to));
         let best = there.iter().filter_map(of).min()?;
         let equals: Vec<u32> = there.iter().copied().filter(|index| of(index) == Some(best)).collect();
-        let shares = |index: &u32| self.mailboxes[*index as usize].udp().is_some_and(|udp| udp.reuse_port);
+        let shares =
+            |index: &u32| self.datagram_queues[*index as usize].udp().is_some_and(|udp| udp.reuse_port);
         match equals.iter().all(shares) {
             true => equals.get(spread(from, to) as usize % equals.len()).copied(),
             false => equals.last().copied(),
         }
     }
 
-    /// All that take what goes to many.
-    fn takers(&self, host: u32, interface: u32, from: SocketAddr, to: SocketAddr) -> Vec<u32> {
+    /// Returns all sockets that receive a multicast or broadcast datagram.
+    fn receivers(&self, host: u32, interface: u32, from: SocketAddr, to: SocketAddr) -> Vec<u32> {
         if to.ip().is_multicast() && !self.has_member(host, to.ip(), interface) {
             return Vec::new();
         }
-        let there = self.host(host).mailboxes.get(&to.port()).into_iter().flatten().copied();
+        let there = self.host(host).datagram_queues.get(&to.port()).into_iter().flatten().copied();
         let takes = |index: &u32| {
-            let udp = self.mailboxes[*index as usize].udp();
+            let udp = self.datagram_queues[*index as usize].udp();
             let group = to.ip().is_multicast();
             udp.is_some_and(|udp| {
                 udp.rank(from, to).is_some() && (!group || udp.multicast.takes(to.ip(), interface))
@@ -336,40 +343,33 @@ impl World {
         there.filter(takes).collect()
     }
 
-    /// It comes into a mailbox, if there is room.
-    fn put(&mut self, index: u32, from: SocketAddr, to: SocketAddr, data: Vec<u8>) {
+    /// Queues a datagram at a socket, if it has room.
+    fn enqueue(&mut self, index: u32, from: SocketAddr, to: SocketAddr, data: Vec<u8>) {
         let now = self.now;
-        let mailbox = &mut self.mailboxes[index as usize];
-        let (host, size) = (mailbox.host, data.len() as i64);
-        // One that is larger than all the room comes into an empty one.
-        if mailbox.held > 0 && mailbox.held + counted(data.len()) > mailbox.room {
+        let queue = &mut self.datagram_queues[index as usize];
+        let (host, size) = (queue.host, data.len() as i64);
+        // An empty queue takes a datagram of any size.
+        if queue.held > 0 && queue.held + accounted_size(data.len()) > queue.room {
             self.fault(FaultKind::Overflow, host);
-            return self.note(host, About::NOTHING, What::Lost(PacketKind::Datagram), size);
+            return self.note(host, About::NOTHING, RecordKind::Lost(PacketKind::Datagram), size);
         }
-        let v6 = mailbox.udp().is_some_and(|udp| udp.address.is_ipv6());
+        let v6 = queue.udp().is_some_and(|udp| udp.address.is_ipv6());
         let from = if v6 { SocketAddr::new(mapped_address(from.ip()), from.port()) } else { from };
-        let anywhere =
-            mailbox.udp().is_some_and(|udp| udp.address.ip().is_unspecified() && udp.peer.is_none());
+        let anywhere = queue.udp().is_some_and(|udp| udp.address.ip().is_unspecified() && udp.peer.is_none());
         let to_many = to.ip().is_multicast() || is_broadcast(to.ip());
         let address = if v6 { mapped_address(to.ip()) } else { to.ip() };
         let answer_from = (!to_many).then(|| Origin::new(address, NETWORK));
         let to = anywhere.then_some(Destination { address, answer_from });
-        mailbox.held += counted(data.len());
-        mailbox.waiting.push_back(QueuedDatagram {
-            from: Address::Udp(from),
-            to,
-            data,
-            at: now,
-            sender: None,
-        });
-        let serial = mailbox.serial;
-        self.note(host, About::listener(serial), What::Arrives(PacketKind::Datagram), size);
-        self.tell_mailbox(index, Readiness::READABLE);
+        queue.held += accounted_size(data.len());
+        queue.waiting.push_back(QueuedDatagram { from: Address::Udp(from), to, data, at: now, sender: None });
+        let serial = queue.serial;
+        self.note(host, About::listener(serial), RecordKind::Arrives(PacketKind::Datagram), size);
+        self.report_datagram_queue(index, Readiness::READABLE);
     }
 }
 
 impl Udp {
-    /// Where a datagram to this address goes, in the family of the socket.
+    /// Returns the effective destination of a datagram, in the socket's family.
     fn destination(&self, to: SocketAddr) -> Result<SocketAddr, Errno> {
         let mut ip = to.ip();
         match (self.address, to.ip()) {
@@ -389,12 +389,12 @@ impl Udp {
         Ok(SocketAddr::new(ip, to.port()))
     }
 
-    /// Whether two cannot have the same port.
+    /// Returns whether the two sockets cannot have the same port.
     fn conflicts(&self, other: &Udp) -> bool {
         let (ours, theirs) = (self.address.ip().to_canonical(), other.address.ip().to_canonical());
         let meet = match (ours.is_ipv4(), theirs.is_ipv4()) {
             (true, true) | (false, false) => overlap(ours, theirs),
-            // An IPv6 wildcard takes IPv4 as well, if it may.
+            // An IPv6 wildcard takes IPv4 as well, unless it is IPv6-only.
             (true, false) => theirs.is_unspecified() && !other.ipv6_only,
             (false, true) => ours.is_unspecified() && !self.ipv6_only,
         };
@@ -402,7 +402,8 @@ impl Udp {
         meet && !share
     }
 
-    /// How particularly it takes such a datagram, less being more; `None`: not at all.
+    /// Returns how specifically the socket matches a datagram, 0 being the most specific; `None`:
+    /// not at all.
     fn rank(&self, from: SocketAddr, to: SocketAddr) -> Option<u8> {
         if self.peer.is_some_and(|peer| canonical(peer) != from) {
             return None;
@@ -421,12 +422,13 @@ impl Udp {
     }
 }
 
-/// As it is on the way.
+/// Returns an address in its form on the network, without IPv4-mapped IPv6.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// To all hosts: of a network without a number, of the simulated one, of the loopback.
+/// Returns whether this is a broadcast address: limited, of the simulated network, or of the
+/// loopback.
 pub(in crate::sim) fn is_broadcast(address: IpAddr) -> bool {
     let all = [Ipv4Addr::BROADCAST, Ipv4Addr::new(10, 255, 255, 255), LOOPBACK_BROADCAST];
     matches!(address.to_canonical(), IpAddr::V4(address) if all.contains(&address))
@@ -439,7 +441,7 @@ pub(in crate::sim) fn loopback(of: IpAddr) -> IpAddr {
     }
 }
 
-/// A number that both addresses decide.
+/// Hashes both addresses.
 fn spread(from: SocketAddr, to: SocketAddr) -> u64 {
     let words = [from, to].map(|address| match address.ip() {
         IpAddr::V4(ip) => u64::from(ip.to_bits()) << 16 | u64::from(address.port()),
@@ -453,9 +455,9 @@ fn spread(from: SocketAddr, to: SocketAddr) -> u64 {
 
 pub(in crate::sim) const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
 
-/// The interfaces of a host, as Linux numbers them.
+/// A host's interface numbers, as Linux assigns them.
 pub(in crate::sim) const LOOPBACK: u32 = 1;
 pub(in crate::sim) const NETWORK: u32 = 2;
 
-/// How long one that is overtaken is held back at least.
-const OVERTAKEN: u64 = 1_000_000;
+/// The minimum delay of a reordered datagram, in nanoseconds.
+const REORDER_DELAY: u64 = 1_000_000;

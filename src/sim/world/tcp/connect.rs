@@ -1,4 +1,4 @@
-//! Connecting: handshakes, and what answers them.
+//! Connecting: the TCP handshake and its answers.
 
 use std::net::SocketAddr;
 
@@ -6,10 +6,10 @@ use crate::net::{Buffers, OpenError, OpenStep, Readiness, Token, nanoseconds};
 use crate::sim::network::coverage::FaultKind;
 use crate::sim::network::errno::Errno;
 use crate::sim::network::rule::{CallKind, PacketKind, Verdict};
-use crate::sim::network::trace::{About, Text, What};
+use crate::sim::network::trace::{About, RecordKind, Text};
 use crate::sim::world::events::EventKind;
 use crate::sim::world::process::Socket;
-use crate::sim::world::tcp::connection::{Connection, End, NOBODY, Payload, Phase};
+use crate::sim::world::tcp::connection::{Connection, End, NO_PROCESS, Payload, Phase};
 use crate::sim::world::tcp::listen::{failed, mapped_address};
 use crate::sim::world::{FIRST_PORT, LAST_PORT, World};
 
@@ -26,7 +26,7 @@ impl World {
         let mut remote = asked;
         if remote.ip().is_unspecified() {
             let loopback = if remote.is_ipv4() { "127.0.0.1" } else { "::1" };
-            // Both are addresses.
+            // Both texts are valid addresses.
             remote.set_ip(loopback.parse().unwrap_or(remote.ip()));
         }
         let mut local = bind.unwrap_or(SocketAddr::new(remote.ip(), 0));
@@ -83,13 +83,13 @@ impl World {
             near.room = near.room.saturating_add(far.room);
         }
         let machine = self.host(host);
-        let held = machine.holds_connects && machine.bare != Some(process) && !with_itself;
+        let held = machine.holds_connects && machine.socket_process != Some(process) && !with_itself;
         let connection =
             Connection { serial, ends: [near, far], with_itself, held, attempts: 0, listener: 0, unix: None };
         let index = self.connections.insert(connection) as u32;
         self.ports.insert((host, local.port(), remote));
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
-        self.note_text(host, About::end(serial, 0), What::Opens, Text::Connects(local, remote));
+        self.note_text(host, About::end(serial, 0), RecordKind::Opens, Text::Connects(local, remote));
         if with_itself {
             self.establish(index, 0);
         } else if !held {
@@ -98,7 +98,7 @@ impl World {
         Ok(())
     }
 
-    /// Asks a host for a connection, if there is one.
+    /// Starts the handshake with a host; `None`: there is no such host.
     pub(in crate::sim) fn begin_handshake(&mut self, index: u32, to: Option<u32>) {
         if to.is_some() {
             return self.send_syn(index);
@@ -119,12 +119,12 @@ impl World {
         port
     }
 
-    /// Sends the handshake, for the first time or again.
+    /// Sends a SYN, for the first time or again.
     pub(in crate::sim) fn send_syn(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let [near, far] = &connection.ends;
         if near.phase != Phase::Connecting || near.reset {
-            // The client has given up, and the server does not know.
+            // The client has given up; the server does not know it.
             if far.phase == Phase::Handshaking {
                 self.schedule_for(self.now + HANDSHAKE_LIMIT, EventKind::HandshakeOver, index, 1);
             }
@@ -135,7 +135,7 @@ impl World {
             return self.connect_fails(index, Errno::ETIMEDOUT);
         }
         let at = match near.process {
-            NOBODY => self.now,
+            NO_PROCESS => self.now,
             process => self.now.saturating_add(self.processes[process as usize].ahead),
         };
         let (source, destination, path) = (near.address, far.address, far.path);
@@ -149,16 +149,16 @@ impl World {
             Verdict::Delay(by) => late = nanoseconds(by),
             Verdict::Pass | Verdict::Short(_) => {}
         }
-        let way = &mut self.paths[path as usize];
-        let lost = way.link.loss > 0.0 && self.random.links.chance(way.link.loss);
+        let route = &mut self.paths[path as usize];
+        let lost = route.link.loss > 0.0 && self.random.links.chance(route.link.loss);
         if lost {
-            let to = way.to;
+            let to = route.to;
             self.fault(FaultKind::Loss, to);
             return self.schedule_for(at + wait, EventKind::SynAgain, index, 0);
         }
-        let arrival = match way.plain {
+        let arrival = match route.plain {
             Some(latency) => at + latency,
-            None => way.travel(at, 0, &mut self.random.links),
+            None => route.travel(at, 0, &mut self.random.links),
         };
         if arrival + late <= self.now {
             self.syn_arrives(index);
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// The handshake comes to the host that it asks.
+    /// A SYN arrives at the destination host.
     pub(in crate::sim) fn syn_arrives(&mut self, index: u32) {
         let connection = &self.connections[index as usize];
         let [near, far] = &connection.ends;
@@ -195,7 +195,7 @@ impl World {
         }
         let listener = if refuses { None } else { self.listener_for(host, address) };
         let Some(listener) = listener else {
-            self.note(host, self.about(index, 1), What::Lost(PacketKind::Syn), 0);
+            self.note(host, self.about(index, 1), RecordKind::Lost(PacketKind::Syn), 0);
             let back = self.connections[index as usize].ends[0].path;
             let arrival = self.travel(back, self.now, 0);
             if arrival <= self.now {
@@ -207,7 +207,7 @@ impl World {
         };
         let full = self.host(host).full.has(address.port());
         let queue = &mut self.queues[listener as usize];
-        // The system takes one more than it is asked for.
+        // The kernel accepts one connection more than the backlog.
         if full || queue.waiting.len() + queue.handshaking > queue.backlog {
             self.fault(FaultKind::FullBacklog, host);
             return self.schedule_for(again, EventKind::SynAgain, index, 0);
@@ -226,11 +226,11 @@ impl World {
         if mapped {
             far.address.set_ip(mapped_address(far.address.ip()));
         }
-        self.note(host, self.about(index, 1), What::Arrives(PacketKind::Syn), 0);
+        self.note(host, self.about(index, 1), RecordKind::Arrives(PacketKind::Syn), 0);
         self.send_syn_ack(index);
     }
 
-    /// A refusal gets through, or the client asks again.
+    /// A refusal arrives at the client. If its path is cut, the client retransmits.
     pub(in crate::sim) fn refusal_arrives(&mut self, index: u32) {
         let connection = &self.connections[index as usize];
         if self.is_open(connection.ends[0].path) {
@@ -266,7 +266,7 @@ impl World {
         let (path, phase, host) = (near.path, near.phase, near.host);
         if phase.is_gone() {
             if self.host(host).up {
-                self.transmit_plainly(index, 1, self.now, Payload::Reset);
+                self.transmit_without_rules(index, 1, self.now, Payload::Reset);
             } else {
                 self.schedule_for(self.now + HANDSHAKE_LIMIT, EventKind::HandshakeOver, index, 1);
             }
@@ -277,27 +277,27 @@ impl World {
         } else if phase == Phase::Connecting {
             let process = near.process;
             self.establish(index, 0);
-            let at = if process == NOBODY { self.now } else { self.local_now(process) };
+            let at = if process == NO_PROCESS { self.now } else { self.local_now(process) };
             self.transmit(index, 1, at, Payload::Ack);
         }
     }
 
-    /// The third leg has arrived: the connection waits to be accepted.
+    /// The handshake's ACK has arrived: the connection is ready to be accepted.
     pub(in crate::sim) fn handshake_completes(&mut self, index: u32) {
         let listener = self.connections[index as usize].listener;
-        // It is there: with a listener the ends go whose handshake is not complete.
+        // The listener exists: closing it drops the ends whose handshake is incomplete.
         let Some(queue) = self.queues.get_mut(listener as usize) else { return };
         let far = &mut self.connections[index as usize].ends[1];
         far.phase = Phase::Queued;
         queue.handshaking -= 1;
         queue.waiting.push_back(index);
         let host = queue.host;
-        self.note(host, self.about(index, 1), What::Arrives(PacketKind::Ack), 0);
-        self.tell_queue(listener);
+        self.note(host, self.about(index, 1), RecordKind::Arrives(PacketKind::Ack), 0);
+        self.report_listener(listener);
     }
 
-    /// The listening side forgets a connection whose handshake was not completed. What arrives later is answered
-    /// with a reset.
+    /// The listening side drops a connection whose handshake is incomplete. Later segments are
+    /// answered with a reset.
     pub(in crate::sim) fn handshake_over(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let listener = connection.listener;
@@ -305,12 +305,12 @@ impl World {
         if far.phase != Phase::Handshaking {
             return;
         }
-        far.flight.retain(|segment| segment.what != Payload::Ack);
+        far.flight.retain(|segment| segment.payload != Payload::Ack);
         far.leave(Phase::Closed);
         if let Some(queue) = self.queues.get_mut(listener as usize) {
             queue.handshaking -= 1;
         }
-        self.forget_if_over(index);
+        self.remove_if_over(index);
     }
 
     fn establish(&mut self, index: u32, side: usize) {
@@ -319,12 +319,13 @@ impl World {
         let end = &mut connection.ends[side];
         end.phase = Phase::Open;
         let host = end.host;
-        self.note(host, About::end(serial, side), What::Arrives(PacketKind::SynAck), 0);
-        // Its own buffer is empty, whatever the other side takes: that it can be written to is how it is told.
-        self.tell_of_room(index, side, Readiness::ALL, true);
+        self.note(host, About::end(serial, side), RecordKind::Arrives(PacketKind::SynAck), 0);
+        // The send buffer is empty even if the peer has no room: writability reports the
+        // connection.
+        self.report_with_room(index, side, Readiness::ALL, true);
     }
 
-    /// Whoever asked is told; a listener that had taken it, in vain, hears of a reset.
+    /// Fails a connect. A server side that exists already receives a reset.
     pub(in crate::sim) fn connect_fails(&mut self, index: u32, errno: Errno) {
         let [near, far] = &mut self.connections[index as usize].ends;
         if near.phase != Phase::Connecting {
@@ -336,27 +337,29 @@ impl World {
         }
         self.reset_end(index, 0, errno);
         if taken {
-            self.transmit_plainly(index, 1, self.now, Payload::Reset);
+            self.transmit_without_rules(index, 1, self.now, Payload::Reset);
         }
     }
 }
 
-/// Linux doubles what it is asked for, and grants no less than this.
+/// Returns the buffer size that Linux grants: twice the requested size, at least 4,096 bytes.
 pub(in crate::sim) fn granted(asked: usize) -> usize {
     asked.saturating_mul(2).max(4096)
 }
 
-/// The first wait for an answer, doubled each time, and how many there are: 127 seconds in all, as on Linux.
+/// The first retransmission delay of a SYN in nanoseconds, doubled each time, and the number of
+/// attempts: 127 s in all, as on Linux.
 const FIRST_HANDSHAKE: u64 = 1_000_000_000;
 const HANDSHAKES: u8 = 7;
 
-/// How long a listening system waits for the third leg, five retransmissions on Linux.
+/// The timeout of an incomplete handshake at the listening side in nanoseconds: five
+/// retransmissions on Linux.
 pub(in crate::sim) const HANDSHAKE_LIMIT: u64 = 63_000_000_000;
 
-/// How long a host looks for a neighbour that does not exist, as on Linux.
+/// The timeout of neighbour discovery in nanoseconds, as on Linux.
 const NO_NEIGHBOUR: u64 = 3_000_000_000;
 
-/// Bytes that the sender's and the receiver's systems keep where nobody asked for another size: what Linux lets
-/// its buffers grow to on a loopback is about as much.
+/// Default sizes of the send and receive buffers in bytes: about the size to which Linux lets them
+/// grow on a loopback.
 const SEND_BUFFER: usize = 1024 * 1024;
 const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;

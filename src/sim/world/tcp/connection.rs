@@ -1,4 +1,4 @@
-//! A connection in the world: two ends, and what travels to each.
+//! A connection: two ends, and the segments in flight to each.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,108 +7,109 @@ use crate::net::{Readiness, Token};
 use crate::sim::network::errno::Errno;
 use crate::sim::world::unix::stream::Unix;
 
-/// Both ends of a connection; the one that asked for it is the first.
+/// Both ends of a connection. End 0 is the client's.
 ///
-/// TCP is modelled as two ordered streams of bytes. What is sent goes into the receiver's buffer at once, and becomes
-/// visible there when it has travelled: a lost segment is one that takes longer, and holds up what follows it.
+/// TCP is modelled as two ordered streams of bytes. Sent bytes go into the receiver's buffer at
+/// once, and become visible there when they arrive. A lost segment takes longer and delays the
+/// segments behind it.
 pub(in crate::sim) struct Connection {
-    /// The number of the connection in this world, which events carry so that they do not meet its successor.
+    /// The connection's number in this world. Events carry it, because the index is reused.
     pub(in crate::sim) serial: u32,
     pub(in crate::sim) ends: [End; 2],
-    /// A socket that connected to its own address is both of its ends.
+    /// A socket that is connected to its own address: both ends are the same socket.
     pub(in crate::sim) with_itself: bool,
-    /// It waits until somebody decides about it: no handshake was sent.
+    /// The connect is held, with no SYN sent (see `Network::hold_connects`).
     pub(in crate::sim) held: bool,
-    /// Handshakes sent.
+    /// SYNs sent.
     pub(in crate::sim) attempts: u8,
-    /// The listener that granted it, as long as its handshake is not complete.
+    /// The listener, while the handshake is incomplete.
     pub(in crate::sim) listener: u32,
-    /// It is a UNIX stream.
+    /// The state of a UNIX stream.
     pub(in crate::sim) unix: Option<Box<Unix>>,
 }
 
 pub(in crate::sim) struct End {
     pub(in crate::sim) phase: Phase,
-    /// The process that has it as a socket, and its name there.
+    /// The process that owns the socket, and the socket's token there.
     pub(in crate::sim) process: u32,
     pub(in crate::sim) token: Token,
     pub(in crate::sim) host: u32,
-    /// The way that leads here.
+    /// The path to this end.
     pub(in crate::sim) path: u32,
     pub(in crate::sim) address: SocketAddr,
-    /// Its port may be listened on by one that says so too.
+    /// A listener with SO_REUSEADDR may share its port.
     pub(in crate::sim) reuse_address: bool,
-    /// What was sent here and not read yet; the first `visible` bytes have arrived.
+    /// Bytes sent to this end and not read; the first `visible` bytes have arrived.
     pub(in crate::sim) incoming: VecDeque<u8>,
     pub(in crate::sim) visible: usize,
-    /// Bytes that the sender may not send again: on their way, or unread.
+    /// Bytes that occupy the buffers: in flight or unread.
     pub(in crate::sim) held: usize,
-    /// Bytes that may be held: the sender's buffer and this one's.
+    /// The limit of `held`: the sender's send buffer and this end's receive buffer.
     pub(in crate::sim) room: usize,
-    /// What is on its way here, in order.
+    /// Segments in flight to this end, in order.
     pub(in crate::sim) flight: VecDeque<Segment>,
-    /// When the last of it arrives.
+    /// The arrival time of the last segment in flight.
     pub(in crate::sim) last_arrival: u64,
-    /// Its next arrival is an event to come.
+    /// An event for the next arrival is scheduled.
     pub(in crate::sim) scheduled: bool,
-    /// The way is cut: it waits until it is tried again.
+    /// The path is cut: segments wait for a retransmission.
     pub(in crate::sim) frozen: bool,
-    /// Tries in vain.
+    /// Failed retransmissions.
     pub(in crate::sim) retries: u8,
-    /// What came was not acknowledged, for the way back is cut; tries in vain.
+    /// Failed attempts to acknowledge, while the path back is cut.
     pub(in crate::sim) unacknowledged: Option<u8>,
-    /// Since when what the other end has sent goes unanswered.
+    /// The time since which the peer's segments have not been acknowledged.
     pub(in crate::sim) stalled: Option<u64>,
-    /// The end of what comes has come.
+    /// The peer's FIN has arrived.
     pub(in crate::sim) ended: bool,
-    /// Our end was sent.
+    /// This end's FIN was sent.
     pub(in crate::sim) finished: bool,
-    /// A reset has come.
+    /// A reset has arrived.
     pub(in crate::sim) reset: bool,
-    /// Told once, to whoever asks first.
+    /// The pending error; the next call takes it.
     pub(in crate::sim) error: Option<Errno>,
-    /// Told to the process with its next poll.
-    pub(in crate::sim) news: Readiness,
-    /// With minimal edges: what may be told.
+    /// Readiness that the process's next poll reports.
+    pub(in crate::sim) pending: Readiness,
+    /// With minimal readiness: the events that may be reported.
     pub(in crate::sim) armed: Readiness,
-    /// A write found no room: the process is told when there is some.
+    /// A write found no room. Writability is reported when there is some.
     pub(in crate::sim) wants_room: bool,
     pub(in crate::sim) keepalive: Option<Box<KeepAlive>>,
-    /// How long what it sends may go unanswered.
+    /// The limit of unacknowledged time in nanoseconds (TCP_USER_TIMEOUT).
     pub(in crate::sim) user_timeout: Option<u64>,
 }
 
-/// Where an end is in its life.
+/// The state of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Phase {
-    /// Nothing is there yet: the handshake has not come so far.
+    /// The server side before the SYN has arrived.
     Nothing,
-    /// The handshake is under way.
+    /// The client side before the SYN-ACK has arrived.
     Connecting,
-    /// Granted, and not complete before the peer's acknowledgement has arrived: no process can accept it yet.
+    /// The server side before the ACK has arrived: it cannot be accepted yet.
     Handshaking,
-    /// In a listener's queue.
+    /// In a listener's queue, ready to be accepted.
     Queued,
     Open,
-    /// Its process has closed it.
+    /// Closed by its process.
     Closed,
-    /// Its host has lost its power: nobody said anything.
+    /// Its host has lost power; no packet was sent.
     Vanished,
 }
 
 pub(in crate::sim) struct Segment {
     pub(in crate::sim) at: u64,
-    pub(in crate::sim) what: Payload,
+    pub(in crate::sim) payload: Payload,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Payload {
-    /// The third leg of the handshake.
+    /// The handshake's ACK.
     Ack,
     Data(u32),
     Fin,
     Reset,
-    /// The other end of a UNIX stream was closed, with something unread or without.
+    /// The other end of a UNIX stream was closed, with or without unread data.
     Hangup {
         unread: bool,
     },
@@ -125,7 +126,7 @@ impl Connection {
         if self.with_itself { side } else { side ^ 1 }
     }
 
-    /// Nothing that could still happen to it matters to anybody.
+    /// Returns whether the connection can be removed: no pending event can have an effect.
     pub(in crate::sim) fn is_over(&self) -> bool {
         self.ends.iter().all(|end| end.phase.is_gone() && end.flight.is_empty())
     }
@@ -135,7 +136,7 @@ impl End {
     pub(in crate::sim) fn new(host: u32, path: u32, address: SocketAddr) -> End {
         End {
             phase: Phase::Nothing,
-            process: NOBODY,
+            process: NO_PROCESS,
             token: Token::NONE,
             host,
             path,
@@ -156,7 +157,7 @@ impl End {
             finished: false,
             reset: false,
             error: None,
-            news: Readiness::default(),
+            pending: Readiness::default(),
             armed: Readiness::ALL,
             wants_room: false,
             keepalive: None,
@@ -164,7 +165,7 @@ impl End {
         }
     }
 
-    /// What a process that looks now would be told.
+    /// Returns the level-triggered readiness.
     pub(in crate::sim) fn level(&self, free: bool) -> Readiness {
         if self.ended || self.reset || self.error.is_some() {
             return Readiness::ALL;
@@ -175,14 +176,14 @@ impl End {
         }
     }
 
-    /// Nobody reads or writes it any more.
+    /// Detaches the end from its process.
     pub(in crate::sim) fn leave(&mut self, phase: Phase) {
         self.phase = phase;
-        self.process = NOBODY;
+        self.process = NO_PROCESS;
         self.token = Token::NONE;
         self.incoming = VecDeque::new();
         self.visible = 0;
-        self.news = Readiness::default();
+        self.pending = Readiness::default();
         self.keepalive = None;
     }
 }
@@ -193,5 +194,5 @@ impl Phase {
     }
 }
 
-/// No process.
-pub(in crate::sim) const NOBODY: u32 = u32::MAX;
+/// The process number of an end without a process.
+pub(in crate::sim) const NO_PROCESS: u32 = u32::MAX;

@@ -1,4 +1,4 @@
-//! Reading, writing and closing: what travels between the ends of a connection.
+//! Reading, writing and closing of streams.
 
 use std::io;
 
@@ -6,13 +6,13 @@ use crate::net::{Close, Readiness, Token};
 use crate::sim::network::coverage::FaultKind;
 use crate::sim::network::errno::Errno;
 use crate::sim::network::rule::{CallKind, Verdict};
-use crate::sim::network::trace::{About, What};
+use crate::sim::network::trace::{About, RecordKind};
 use crate::sim::world::World;
 use crate::sim::world::events::EventKind;
 use crate::sim::world::tcp::connection::{Payload, Phase};
 
 impl World {
-    // -- what processes ask for --
+    // -- system calls --
 
     pub(in crate::sim) fn recv(
         &mut self,
@@ -35,24 +35,24 @@ impl World {
         buffer: &mut [u8],
         verdict: Verdict,
     ) -> Result<usize, Errno> {
-        let mut most = buffer.len();
+        let mut max = buffer.len();
         match verdict {
             Verdict::Drop | Verdict::Fail(Errno::EAGAIN) => return self.would_block(process, index, side),
             Verdict::Fail(errno) => return Err(errno),
-            Verdict::Short(limit) => most = most.min(limit.max(1)),
+            Verdict::Short(limit) => max = max.min(limit.max(1)),
             Verdict::Pass | Verdict::Delay(_) => {}
         }
-        if let Some(rate) = self.host(self.process(process).host).reads {
-            most = match self.slow_share(process, rate) {
+        if let Some(rate) = self.host(self.process(process).host).read_rate {
+            max = match self.read_quota(process, rate) {
                 0 => return self.would_block(process, index, side),
-                share => most.min(share),
+                share => max.min(share),
             };
         }
         let connection = &mut self.connections[index as usize];
         let other = connection.other(side);
         let end = &mut connection.ends[side];
         if end.visible > 0 {
-            let count = end.visible.min(most);
+            let count = end.visible.min(max);
             let (first, second) = end.incoming.as_slices();
             let split = first.len().min(count);
             buffer[..split].copy_from_slice(&first[..split]);
@@ -72,17 +72,18 @@ impl World {
                 end.armed.insert(Readiness::READABLE);
             }
             if connection.ends[other].wants_room {
-                self.give_room(index, other);
+                self.release_room(index, other);
             }
             if short {
                 let host = self.process(process).host;
                 self.fault(FaultKind::ShortRead, host);
-                // By the contract a short read is the end of what was there: the rest is news.
-                self.tell(index, side, Readiness::READABLE);
+                // By the contract a short read has drained the socket, so the rest is reported as
+                // new.
+                self.report(index, side, Readiness::READABLE);
             }
             return Ok(count);
         }
-        // A UNIX stream's error comes before its end.
+        // A UNIX stream's error comes before its end of stream.
         if end.ended && (end.error.is_none() || connection.unix.is_none()) {
             return Ok(0);
         }
@@ -90,7 +91,7 @@ impl World {
             return Err(error);
         }
         if end.reset {
-            // Its output was shut while it was under way.
+            // `shutdown` was called during the handshake.
             let given_up = end.phase == Phase::Connecting && end.finished;
             return if given_up { Err(Errno::ENOTCONN) } else { Ok(0) };
         }
@@ -98,10 +99,10 @@ impl World {
         Err(Errno::EAGAIN)
     }
 
-    /// A call does nothing although it could: the process is told again, later.
+    /// A call fails with EAGAIN although it could proceed. Readiness is reported again later.
     fn would_block(&mut self, process: u32, index: u32, side: usize) -> Result<usize, Errno> {
         let host = self.process(process).host;
-        let again = self.now.max(self.host(host).reads_again).max(self.now.saturating_add(STORM));
+        let again = self.now.max(self.host(host).next_read).max(self.now.saturating_add(RETRY_DELAY));
         self.fault(FaultKind::WouldBlock, host);
         self.connections[index as usize].ends[side].armed = Readiness::ALL;
         self.schedule_for(again, EventKind::Again, index, side);
@@ -110,21 +111,21 @@ impl World {
 
     pub(in crate::sim) fn again(&mut self, index: u32, side: usize) {
         self.connections[index as usize].ends[side].armed = Readiness::ALL;
-        self.tell(index, side, Readiness::ALL);
+        self.report(index, side, Readiness::ALL);
     }
 
-    /// What a host that reads slowly reads now.
-    pub(in crate::sim) fn slow_share(&mut self, process: u32, rate: u64) -> usize {
+    /// Returns the bytes that a host with a read limit may read now.
+    pub(in crate::sim) fn read_quota(&mut self, process: u32, rate: u64) -> usize {
         let at = self.local_now(process);
         let host = self.process(process).host;
         self.fault(FaultKind::SlowReader, host);
         let machine = self.host_mut(host);
-        if at < machine.reads_again {
+        if at < machine.next_read {
             return 0;
         }
-        // A hundred times a second.
+        // The limit is applied a hundred times per second.
         let share = (rate / 100).max(1);
-        machine.reads_again = at + share.saturating_mul(1_000_000_000) / rate.max(1);
+        machine.next_read = at + share.saturating_mul(1_000_000_000) / rate.max(1);
         share as usize
     }
 
@@ -144,11 +145,11 @@ impl World {
         data: &[u8],
         verdict: Verdict,
     ) -> Result<usize, Errno> {
-        let mut most = data.len();
+        let mut max = data.len();
         match verdict {
             Verdict::Drop | Verdict::Fail(Errno::EAGAIN) => return self.would_block(process, index, side),
             Verdict::Fail(errno) => return Err(errno),
-            Verdict::Short(limit) => most = most.min(limit.max(1)),
+            Verdict::Short(limit) => max = max.min(limit.max(1)),
             Verdict::Pass | Verdict::Delay(_) => {}
         }
         let at = self.local_now(process);
@@ -170,7 +171,7 @@ impl World {
         }
         let to = &mut connection.ends[other];
         let room = to.room.saturating_sub(to.held);
-        let count = most.min(room);
+        let count = max.min(room);
         if count > 0 {
             to.held += count;
             if !to.phase.is_gone() {
@@ -188,9 +189,10 @@ impl World {
         if count < data.len() && count < room {
             let host = self.process(process).host;
             self.fault(FaultKind::ShortWrite, host);
-            // Without room enough to be told of at once, it is told when there is.
+            // If the room is too small for writability now, it is reported as soon as there is
+            // enough.
             self.connections[index as usize].ends[side].wants_room |= !self.has_room(index, side);
-            self.tell(index, side, Readiness::WRITABLE);
+            self.report(index, side, Readiness::WRITABLE);
         }
         self.transmit(index, other, at, Payload::Data(count as u32));
         Ok(count)
@@ -213,13 +215,13 @@ impl World {
         let other = connection.other(side);
         let end = &mut connection.ends[side];
         if end.phase == Phase::Connecting && !end.reset {
-            // There is no connection to end: it is given up.
+            // The handshake is aborted, because there is no connection to shut down.
             self.reset_end(index, side, Errno::ECONNRESET);
             self.connections[index as usize].ends[side].finished = true;
             return Ok(());
         }
         if connection.unix.is_some() && (end.reset || end.phase != Phase::Open) {
-            // There is nobody to tell, and that is no error.
+            // Without a peer, `shutdown` succeeds and does nothing.
             end.finished = true;
             return Ok(());
         }
@@ -229,8 +231,8 @@ impl World {
         }
         if !std::mem::replace(&mut end.finished, true) {
             self.transmit(index, other, at, Payload::Fin);
-            // Both directions may be at their end now, or the write side is: that is readiness.
-            self.tell(index, side, Readiness::WRITABLE);
+            // The write side, and maybe the read side, has ended now: that is readiness.
+            self.report(index, side, Readiness::WRITABLE);
         }
         Ok(())
     }
@@ -249,25 +251,25 @@ impl World {
         let serial = connection.serial;
         let other = connection.other(side);
         let end = &mut connection.ends[side];
-        // Closing with something unread tells the peer that it was not read.
+        // Linux answers a close with unread data by a reset.
         let reset = how == Close::Reset || end.visible > 0;
         let made = matches!(end.phase, Phase::Open | Phase::Queued);
         let (open, finished) = (made && !end.reset, end.finished);
         let over = end.ended && finished;
         end.leave(Phase::Closed);
-        self.note(host, About::end(serial, side), What::Closes, 0);
+        self.note(host, About::end(serial, side), RecordKind::Closes, 0);
         if open && reset && !over {
             self.transmit(index, other, at, Payload::Reset);
         } else if open && !finished {
             self.connections[index as usize].ends[side].finished = true;
             self.transmit(index, other, at, Payload::Fin);
         }
-        self.forget_if_over(index);
+        self.remove_if_over(index);
     }
 }
 
-/// An emptied buffer larger than this is given back.
+/// The capacity in bytes above which an empty buffer is freed.
 const BUFFER_KEPT: usize = 4096;
 
-/// How long a call that would block for no reason waits to be tried again.
-pub(in crate::sim) const STORM: u64 = 1_000_000;
+/// The delay before a call that failed with EAGAIN for no reason is retried, in nanoseconds.
+pub(in crate::sim) const RETRY_DELAY: u64 = 1_000_000;

@@ -1,4 +1,4 @@
-//! Listening and accepting: who may have which port, and who waits at it.
+//! Listening and accepting: ports, backlogs and the choice of a listener.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,20 +8,20 @@ use crate::net::{Accepted, Address, Buffers, Close, Open, OpenError, OpenStep, R
 use crate::sim::network::coverage::FaultKind;
 use crate::sim::network::errno::Errno;
 use crate::sim::network::rule::{CallKind, Verdict};
-use crate::sim::network::trace::{About, Text, What};
+use crate::sim::network::trace::{About, RecordKind, Text};
 use crate::sim::world::process::Socket;
 use crate::sim::world::tcp::connection::Phase;
 use crate::sim::world::unix::names::{Name, Naming};
 use crate::sim::world::{FIRST_PORT, LAST_PORT, World};
 
-/// A listener and the connections that wait for it.
+/// A listener and its queue of connections.
 pub(in crate::sim) struct Queue {
     pub(in crate::sim) serial: u32,
     pub(in crate::sim) process: u32,
     pub(in crate::sim) token: Token,
     pub(in crate::sim) host: u32,
     pub(in crate::sim) address: SocketAddr,
-    /// It takes UNIX streams.
+    /// The name of a UNIX listener.
     pub(in crate::sim) name: Option<Name>,
     pub(in crate::sim) backlog: usize,
     ipv6_only: bool,
@@ -29,13 +29,13 @@ pub(in crate::sim) struct Queue {
     reuse_port: bool,
     pub(in crate::sim) buffers: Buffers,
     pub(in crate::sim) waiting: VecDeque<u32>,
-    /// Connections that were granted and are not complete; each has its place in the queue.
+    /// Connections with an incomplete handshake; each occupies a place of the backlog.
     pub(in crate::sim) handshaking: usize,
-    pub(in crate::sim) news: Readiness,
-    /// With minimal edges: it was told of, and nobody has asked since.
-    told: bool,
-    /// It is not told of.
-    rests: bool,
+    pub(in crate::sim) pending: Readiness,
+    /// With minimal readiness: reported, and no `accept` has failed with EAGAIN since.
+    reported: bool,
+    /// Its readiness is not reported.
+    paused: bool,
 }
 
 impl Queue {
@@ -61,26 +61,26 @@ impl Queue {
             buffers,
             waiting: VecDeque::new(),
             handshaking: 0,
-            news: Readiness::default(),
-            told: false,
-            rests: false,
+            pending: Readiness::default(),
+            reported: false,
+            paused: false,
         }
     }
 
-    /// Whoever waited may have been taken since.
-    pub(in crate::sim) fn take_news(&mut self) -> Readiness {
-        let news = std::mem::take(&mut self.news);
-        if self.waiting.is_empty() { Readiness::default() } else { news }
+    /// Takes the pending readiness; none if the queue is empty by now.
+    pub(in crate::sim) fn take_pending(&mut self) -> Readiness {
+        let pending = std::mem::take(&mut self.pending);
+        if self.waiting.is_empty() { Readiness::default() } else { pending }
     }
 }
 
 impl World {
-    pub(in crate::sim) fn open(&mut self, process: u32, token: Token, what: &Open) -> Result<(), OpenError> {
+    pub(in crate::sim) fn open(&mut self, process: u32, token: Token, open: &Open) -> Result<(), OpenError> {
         self.allow(process, CallKind::Socket, OpenStep::Socket)?;
         if self.is_out_of_descriptors(process) {
             return failed(OpenStep::Socket, Errno::EMFILE);
         }
-        match what {
+        match open {
             Open::TcpListen {
                 address,
                 reuse_address,
@@ -108,11 +108,11 @@ impl World {
             Open::UnixConnect { address, bind, buffers } => {
                 self.connect_unix(process, token, address, bind.as_ref(), *buffers)
             }
-            Open::Udp { .. } => self.open_udp(process, token, what),
+            Open::Udp { .. } => self.open_udp(process, token, open),
             Open::UnixDatagram { bind, connect, mode, remove_stale, unlink, buffers } => {
                 let naming = Naming { mode: *mode, remove_stale: *remove_stale, unlink: *unlink };
                 let bind = bind.as_ref().map(|bind| (bind, naming));
-                self.open_unix_mailbox(process, token, bind, connect.as_ref(), *buffers)
+                self.open_unix_datagram(process, token, bind, connect.as_ref(), *buffers)
             }
         }
     }
@@ -171,7 +171,7 @@ impl World {
         let index = self.queues.insert(queue) as u32;
         self.host_mut(host).listeners.entry(address.port()).or_default().push(index);
         self.process_mut(process).insert(token, Socket::Listener(index));
-        self.note_text(host, About::listener(serial), What::Opens, Text::ListensOn(address));
+        self.note_text(host, About::listener(serial), RecordKind::Opens, Text::ListensOn(address));
         Ok(())
     }
 
@@ -183,7 +183,7 @@ impl World {
             || machine.addresses.contains(&address)
     }
 
-    /// Listeners that take connections which one at this address would take as well.
+    /// Returns the listeners that conflict with a listener at this address.
     pub(in crate::sim) fn listeners_at(
         &self,
         host: u32,
@@ -196,14 +196,14 @@ impl World {
             let (ours, theirs) = (address.ip().to_canonical(), other.address.ip().to_canonical());
             match (ours.is_ipv4(), theirs.is_ipv4()) {
                 (true, true) | (false, false) => overlap(ours, theirs),
-                // An IPv6 wildcard takes IPv4 as well, if it may.
+                // An IPv6 wildcard takes IPv4 as well, unless it is IPv6-only.
                 (true, false) => theirs.is_unspecified() && !other.ipv6_only,
                 (false, true) => ours.is_unspecified() && !ipv6_only,
             }
         })
     }
 
-    /// Whether a connection has this port on its side, and does not share it.
+    /// Returns whether a connection has this local port and does not share it.
     pub(in crate::sim) fn is_connected_from(
         &self,
         host: u32,
@@ -220,8 +220,8 @@ impl World {
         })
     }
 
-    /// The listener that a connection to this address belongs to: the most particular one; of several of
-    /// the same kind the one that the seed decides.
+    /// Returns the listener for connections to this address: the most specific one. The seed
+    /// chooses among equally specific ones.
     pub(in crate::sim) fn listener_for(&mut self, host: u32, address: SocketAddr) -> Option<u32> {
         let there = self.hosts[host as usize].listeners.get(&address.port())?;
         let rank = |queue: &u32| {
@@ -253,7 +253,7 @@ impl World {
         if let Some(name) = &queue.name {
             self.release_name(queue.host, queue.process, name);
         }
-        self.note(queue.host, About::listener(queue.serial), What::Closes, 0);
+        self.note(queue.host, About::listener(queue.serial), RecordKind::Closes, 0);
         if queue.handshaking > 0 {
             let incomplete =
                 |(at, connection): (usize, &mut crate::sim::world::tcp::connection::Connection)| {
@@ -261,19 +261,19 @@ impl World {
                     if connection.listener != index || far.phase != Phase::Handshaking {
                         return None;
                     }
-                    // What arrives from now on is answered with a reset, unless the host has lost its power.
+                    // Later segments are answered with a reset, unless the host has lost power.
                     far.leave(if how == Close::Reset { Phase::Closed } else { Phase::Vanished });
                     Some(at as u32)
                 };
             let incomplete: Vec<u32> = self.connections.iter_mut().filter_map(incomplete).collect();
-            incomplete.into_iter().for_each(|connection| self.forget_if_over(connection));
+            incomplete.into_iter().for_each(|connection| self.remove_if_over(connection));
         }
         for connection in queue.waiting {
             match how {
                 Close::Reset => self.close_end(queue.host, connection, 1, self.now, Close::Reset),
                 Close::Graceful => self.connections[connection as usize].ends[1].leave(Phase::Vanished),
             }
-            self.forget_if_over(connection);
+            self.remove_if_over(connection);
         }
     }
 
@@ -287,7 +287,7 @@ impl World {
     ) -> io::Result<Accepted> {
         let index = self.process(process).listener(listener)?;
         let accepted = self.accept_from(index, process, token);
-        self.tell_again(index);
+        self.report_again(index);
         accepted
     }
 
@@ -310,7 +310,7 @@ impl World {
         let value = result.as_ref().map_or_else(|errno| -i64::from(errno.raw()), |()| 0);
         self.note_call(process, About::listener(serial), CallKind::Accept, value);
         result.map_err(io::Error::from)?;
-        // It was found to have one.
+        // The queue was not empty above.
         let Some(connection) = self.queues[index as usize].waiting.pop_front() else {
             return Err(Errno::EAGAIN.into());
         };
@@ -336,50 +336,50 @@ impl World {
             Some(peer) => Text::Words(format!("from {peer}")),
             None => Text::ConnectedFrom(peer),
         };
-        self.note_text(host, About::end(serial, 1), What::Opens, text);
-        self.tell(connection, 1, Readiness::ALL);
+        self.note_text(host, About::end(serial, 1), RecordKind::Opens, text);
+        self.report(connection, 1, Readiness::ALL);
         Ok(Accepted::Connection(unix.map_or(Address::Tcp(peer), Address::Unix)))
     }
 
-    pub(in crate::sim) fn rest(&mut self, process: u32, listener: Token, rests: bool) {
+    pub(in crate::sim) fn set_listener_paused(&mut self, process: u32, listener: Token, paused: bool) {
         let Ok(index) = self.process(process).listener(listener) else { return };
-        self.queues[index as usize].rests = rests;
-        if !rests {
-            self.tell_again(index);
+        self.queues[index as usize].paused = paused;
+        if !paused {
+            self.report_again(index);
         }
     }
 
-    /// Whoever waits still is news.
-    fn tell_again(&mut self, index: u32) {
+    /// Reports a queue that is still not empty.
+    fn report_again(&mut self, index: u32) {
         let queue = &mut self.queues[index as usize];
-        queue.told = false;
+        queue.reported = false;
         if !queue.waiting.is_empty() {
-            self.tell_queue(index);
+            self.report_listener(index);
         }
     }
 
-    /// A connection waits.
-    pub(in crate::sim) fn tell_queue(&mut self, index: u32) {
+    /// Reports that a connection is ready to be accepted.
+    pub(in crate::sim) fn report_listener(&mut self, index: u32) {
         let queue = &mut self.queues[index as usize];
-        if queue.rests || (std::mem::replace(&mut queue.told, true) && self.minimal_edges) {
+        if queue.paused || (std::mem::replace(&mut queue.reported, true) && self.minimal_edges) {
             return;
         }
-        let first = queue.news == Readiness::default();
-        queue.news.insert(Readiness::READABLE);
+        let first = queue.pending == Readiness::default();
+        queue.pending.insert(Readiness::READABLE);
         if first {
             let (process, token) = (queue.process, queue.token);
-            self.process_mut(process).news.push(token);
+            self.process_mut(process).pending.push(token);
             self.wake(process);
         }
     }
 
-    pub(in crate::sim) fn shed(&mut self, process: u32, listener: Token, most: usize) -> usize {
+    pub(in crate::sim) fn shed(&mut self, process: u32, listener: Token, max: usize) -> usize {
         let Ok(index) = self.process(process).listener(listener) else { return 0 };
         let mut shed = 0;
-        while shed < most {
+        while shed < max {
             let queue = &mut self.queues[index as usize];
             let Some(connection) = queue.waiting.pop_front() else {
-                queue.told = false;
+                queue.reported = false;
                 break;
             };
             let host = queue.host;
@@ -395,7 +395,7 @@ pub(in crate::sim) fn failed<T>(step: OpenStep, errno: Errno) -> Result<T, OpenE
     Err(OpenError { step, error: errno.into() })
 }
 
-/// Whether some destination belongs to both addresses, of one family.
+/// Returns whether a destination could belong to both addresses, of one family.
 pub(in crate::sim) fn overlap(one: IpAddr, other: IpAddr) -> bool {
     one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
 }
@@ -407,5 +407,6 @@ pub(in crate::sim) fn mapped_address(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Standard streams, the poll, the waker, the spare one.
+/// Descriptors that every process uses: standard streams, the poll, the waker and the reserve for
+/// EMFILE.
 const OWN_DESCRIPTORS: usize = 6;

@@ -1,4 +1,5 @@
-//! What travels between the ends of a connection: arrivals, resets, what waits for a way, keepalive, room.
+//! Transit between the ends of a connection: arrivals, resets, retransmission, keep-alive and
+//! buffer room.
 
 use std::time::Duration;
 
@@ -6,23 +7,23 @@ use crate::net::{KEEPALIVE_PROBES, Readiness, keepalive_interval, nanoseconds};
 use crate::sim::network::coverage::FaultKind;
 use crate::sim::network::errno::Errno;
 use crate::sim::network::rule::{CallKind, PacketKind, Verdict};
-use crate::sim::network::trace::{About, What};
+use crate::sim::network::trace::{About, RecordKind};
 use crate::sim::world::events::EventKind;
 use crate::sim::world::tcp::connect::HANDSHAKE_LIMIT;
 use crate::sim::world::tcp::connection::{Payload, Phase, Segment};
-use crate::sim::world::{LONGEST_RETRANSMISSION, RETRANSMISSION, RETRANSMISSIONS, World};
+use crate::sim::world::{MAX_RETRANSMISSION_DELAY, RETRANSMISSION, RETRANSMISSIONS, World};
 
 impl World {
-    /// Sends something to an end.
-    pub(in crate::sim) fn transmit(&mut self, index: u32, to: usize, at: u64, what: Payload) {
+    /// Sends a payload to an end.
+    pub(in crate::sim) fn transmit(&mut self, index: u32, to: usize, at: u64, payload: Payload) {
         let connection = &self.connections[index as usize];
         if connection.unix.is_some() {
             let arrival = self.unix_arrival(index, to, at);
-            return self.depart(index, to, arrival, what);
+            return self.enqueue_segment(index, to, arrival, payload);
         }
         let end = &connection.ends[to];
         let path = end.path;
-        let (kind, size) = match what {
+        let (kind, size) = match payload {
             Payload::Ack => (PacketKind::Ack, 0),
             Payload::Data(count) => (PacketKind::Data, count as usize),
             Payload::Fin => (PacketKind::Fin, 0),
@@ -39,39 +40,47 @@ impl World {
                     self.fault(FaultKind::Reset, self.connections[index as usize].ends[to].host);
                     self.reset_end(index, from, errno);
                     self.connections[index as usize].ends[to].flight.clear();
-                    return self.transmit_plainly(index, to, at, Payload::Reset);
+                    return self.transmit_without_rules(index, to, at, Payload::Reset);
                 }
                 Verdict::Pass | Verdict::Short(_) => {}
             }
         }
         let arrival = self.travel(path, at, size).saturating_add(late);
-        self.depart(index, to, arrival, what);
+        self.enqueue_segment(index, to, arrival, payload);
     }
 
-    /// Past the rules.
-    pub(in crate::sim) fn transmit_plainly(&mut self, index: u32, to: usize, at: u64, what: Payload) {
+    /// Sends a payload that no rule sees.
+    pub(in crate::sim) fn transmit_without_rules(
+        &mut self,
+        index: u32,
+        to: usize,
+        at: u64,
+        payload: Payload,
+    ) {
         let path = self.connections[index as usize].ends[to].path;
         let arrival = self.travel(path, at, 0);
-        self.depart(index, to, arrival, what);
+        self.enqueue_segment(index, to, arrival, payload);
     }
 
     #[inline]
-    fn depart(&mut self, index: u32, to: usize, arrival: u64, what: Payload) {
+    fn enqueue_segment(&mut self, index: u32, to: usize, arrival: u64, payload: Payload) {
         let now = self.now;
         let end = &mut self.connections[index as usize].ends[to];
         let at = arrival.max(end.last_arrival);
         end.last_arrival = at;
-        match (end.flight.back_mut(), what) {
-            (Some(Segment { at: last, what: Payload::Data(size) }), Payload::Data(more)) if *last == at => {
+        match (end.flight.back_mut(), payload) {
+            (Some(Segment { at: last, payload: Payload::Data(size) }), Payload::Data(more))
+                if *last == at =>
+            {
                 *size = size.saturating_add(more);
             }
-            _ => end.flight.push_back(Segment { at, what }),
+            _ => end.flight.push_back(Segment { at, payload }),
         }
         if end.frozen || end.scheduled {
             return;
         }
         if at <= now {
-            // Nothing is before it, and it takes no time: it is there when the call returns.
+            // Without latency and earlier segments, it arrives before the call returns.
             self.arrive(index, to);
         } else {
             end.scheduled = true;
@@ -79,12 +88,12 @@ impl World {
         }
     }
 
-    /// What is due at an end comes there.
+    /// Delivers the segments that are due at an end.
     pub(in crate::sim) fn arrive(&mut self, index: u32, side: usize) {
         self.connections[index as usize].ends[side].scheduled = false;
         while let Some(connection) = self.connections.get_mut(index as usize) {
             let end = &mut connection.ends[side];
-            let Some(&Segment { at, what }) = end.flight.front() else { break };
+            let Some(&Segment { at, payload }) = end.flight.front() else { break };
             let (path, unix) = (end.path, connection.unix.is_some());
             if at > self.now {
                 end.scheduled = true;
@@ -96,11 +105,11 @@ impl World {
                 break;
             }
             end_of(self, index, side).flight.pop_front();
-            self.deliver(index, side, what);
+            self.deliver(index, side, payload);
         }
     }
 
-    fn deliver(&mut self, index: u32, side: usize, what: Payload) {
+    fn deliver(&mut self, index: u32, side: usize, payload: Payload) {
         let now = self.now;
         let connection = &mut self.connections[index as usize];
         let (serial, other) = (connection.serial, connection.other(side));
@@ -111,7 +120,7 @@ impl World {
             keepalive.heard = now;
             keepalive.probes = 0;
         }
-        match (end.phase, what) {
+        match (end.phase, payload) {
             (Phase::Closed | Phase::Nothing, Payload::Fin | Payload::Reset)
             | (Phase::Vanished, Payload::Reset) => {}
             (Phase::Handshaking, Payload::Ack) => return self.handshake_completes(index),
@@ -119,27 +128,32 @@ impl World {
                 end.flight.clear();
                 return self.handshake_over(index);
             }
-            // Whoever sent it hears of the close itself.
+            // The sender learns of the close itself.
             (Phase::Closed | Phase::Nothing | Phase::Vanished, _) if unix => return,
             (Phase::Closed | Phase::Nothing | Phase::Vanished, _) => {
-                // There is nobody: the sender hears so.
+                // No socket is left: the sender receives a reset.
                 end.flight.clear();
-                self.transmit_plainly(index, other, now, Payload::Reset);
+                self.transmit_without_rules(index, other, now, Payload::Reset);
                 return;
             }
-            // The connection is over for this end, whatever comes.
+            // The connection has ended for this end; later segments have no effect.
             _ if end.reset => {}
-            // It was complete before.
+            // The handshake was complete before.
             (_, Payload::Ack) => return,
             (_, Payload::Data(count)) => {
                 end.visible += count as usize;
-                self.note(host, About::end(serial, side), What::Arrives(PacketKind::Data), i64::from(count));
-                self.tell(index, side, Readiness::READABLE);
+                self.note(
+                    host,
+                    About::end(serial, side),
+                    RecordKind::Arrives(PacketKind::Data),
+                    i64::from(count),
+                );
+                self.report(index, side, Readiness::READABLE);
             }
             (_, Payload::Fin) => {
                 end.ended = true;
-                self.note(host, About::end(serial, side), What::Arrives(PacketKind::Fin), 0);
-                self.tell(index, side, Readiness::ALL);
+                self.note(host, About::end(serial, side), RecordKind::Arrives(PacketKind::Fin), 0);
+                self.report(index, side, Readiness::ALL);
             }
             (_, Payload::Hangup { unread }) => return self.end_unix(index, side, unread),
             (phase, Payload::Reset) => {
@@ -148,7 +162,7 @@ impl World {
                     _ if end.ended => Errno::EPIPE,
                     _ => Errno::ECONNRESET,
                 };
-                self.note(host, About::end(serial, side), What::Arrives(PacketKind::Reset), 0);
+                self.note(host, About::end(serial, side), RecordKind::Arrives(PacketKind::Reset), 0);
                 self.reset_end(index, side, errno);
                 return;
             }
@@ -156,12 +170,12 @@ impl World {
         let back = self.connections[index as usize].ends[other].path;
         if !unix && !self.is_open(back) && end_of(self, index, side).unacknowledged.is_none() {
             end_of(self, index, side).unacknowledged = Some(0);
-            let again = self.wait_for_an_answer(index, side, 0);
+            let again = self.retransmission_delay(index, side, 0);
             self.schedule_for(now.saturating_add(again), EventKind::Acknowledgement, index, side);
         }
     }
 
-    /// An end is over, with an error that it tells once.
+    /// Ends the connection for one end, with an error that its next call takes.
     pub(in crate::sim) fn reset_end(&mut self, index: u32, side: usize, errno: Errno) {
         let end = end_of(self, index, side);
         if end.phase.is_gone() || end.reset || (end.ended && end.finished) {
@@ -169,12 +183,12 @@ impl World {
         }
         end.reset = true;
         end.error = Some(errno);
-        self.tell(index, side, Readiness::ALL);
+        self.report(index, side, Readiness::ALL);
     }
 
-    // -- what does not get through --
+    // -- retransmission --
 
-    /// What is on its way to an end waits until it is sent again.
+    /// Holds the segments in flight to an end until their retransmission.
     fn freeze(&mut self, index: u32, side: usize) {
         let now = self.now;
         let end = end_of(self, index, side);
@@ -183,13 +197,13 @@ impl World {
         if end.phase == Phase::Handshaking && tries == 0 {
             self.schedule_for(now + HANDSHAKE_LIMIT, EventKind::HandshakeOver, index, side);
         }
-        let again = self.wait_for_an_answer(index, side, tries);
+        let again = self.retransmission_delay(index, side, tries);
         self.schedule_for(now.saturating_add(again), EventKind::Retransmission, index, side);
     }
 
-    /// How long the other end waits before it sends again what `side` has not answered: at most as
-    /// long as its user timeout lasts.
-    fn wait_for_an_answer(&mut self, index: u32, side: usize, tries: u8) -> u64 {
+    /// Returns the peer's delay before it sends again what `side` has not acknowledged, at most the
+    /// rest of its user timeout.
+    fn retransmission_delay(&mut self, index: u32, side: usize, tries: u8) -> u64 {
         let now = self.now;
         let sender = self.connections[index as usize].other(side);
         let limit = end_of(self, index, sender).user_timeout;
@@ -198,8 +212,8 @@ impl World {
         backoff(tries).min(left)
     }
 
-    /// Whether the other end has waited for an answer of `side` for long enough to give up.
-    fn is_given_up(&mut self, index: u32, side: usize, tries: u8) -> bool {
+    /// Returns whether the peer gives up waiting for an acknowledgement of `side`.
+    fn is_timed_out(&mut self, index: u32, side: usize, tries: u8) -> bool {
         let sender = self.connections[index as usize].other(side);
         let since = end_of(self, index, side).stalled.unwrap_or(self.now);
         match end_of(self, index, sender).user_timeout {
@@ -226,7 +240,7 @@ impl World {
         let end = end_of(self, index, side);
         end.retries = end.retries.saturating_add(1);
         let tries = end.retries;
-        if self.is_given_up(index, side, tries) {
+        if self.is_timed_out(index, side, tries) {
             let end = end_of(self, index, side);
             end.flight.clear();
             end.frozen = false;
@@ -237,7 +251,7 @@ impl World {
         }
     }
 
-    /// What came to an end is acknowledged, if the way back is open again.
+    /// Acknowledges what has arrived at an end, if the path back is open again.
     pub(in crate::sim) fn acknowledge(&mut self, index: u32, side: usize) {
         let now = self.now;
         let connection = &self.connections[index as usize];
@@ -250,10 +264,10 @@ impl World {
         if open {
             end.unacknowledged = None;
             end.stalled = None;
-        } else if self.is_given_up(index, side, tries) {
+        } else if self.is_timed_out(index, side, tries) {
             self.reset_end(index, other, Errno::ETIMEDOUT);
         } else {
-            let again = self.wait_for_an_answer(index, side, tries);
+            let again = self.retransmission_delay(index, side, tries);
             self.schedule_for(now.saturating_add(again), EventKind::Acknowledgement, index, side);
         }
     }
@@ -298,7 +312,8 @@ impl World {
             keepalive.probes = 0;
             now.saturating_add(keepalive.idle)
         } else {
-            // With a user timeout the probes are not counted, but there has to be one.
+            // With a user timeout the number of probes does not matter, but one must have been
+            // sent.
             let gone = match user_timeout {
                 Some(limit) => keepalive.probes > 0 && now - keepalive.heard >= limit,
                 None => u32::from(keepalive.probes) >= KEEPALIVE_PROBES,
@@ -314,27 +329,27 @@ impl World {
 
     // -- room --
 
-    /// Whether an end that had none may be told that there is room: a third of it, as on Linux.
+    /// Returns whether an end is writable: a third of the room is free, as on Linux.
     #[inline]
     pub(in crate::sim) fn has_room(&self, index: u32, side: usize) -> bool {
         let connection = &self.connections[index as usize];
         let to = &connection.ends[connection.other(side)];
-        // Of a UNIX socket three quarters.
-        let most = if connection.unix.is_some() { to.room / 4 } else { to.room / 3 * 2 };
-        to.held < to.room && to.held <= most
+        // Three quarters for a UNIX socket.
+        let max = if connection.unix.is_some() { to.room / 4 } else { to.room / 3 * 2 };
+        to.held < to.room && to.held <= max
     }
 
-    /// The other side of `side` may send so many bytes from now on that are not read.
+    /// Limits the bytes in flight or unread at `side`.
     pub(in crate::sim) fn set_room(&mut self, index: u32, side: usize, room: usize) {
         end_of(self, index, side).room = room;
         let sender = self.connections[index as usize].other(side);
         if end_of(self, index, sender).wants_room {
-            self.give_room(index, sender);
+            self.release_room(index, sender);
         }
     }
 
-    /// The other side has read: the news travels back.
-    pub(in crate::sim) fn give_room(&mut self, index: u32, side: usize) {
+    /// Reports room to `side` after its peer has read; the report takes the path's latency.
+    pub(in crate::sim) fn release_room(&mut self, index: u32, side: usize) {
         if !self.has_room(index, side) {
             return;
         }
@@ -354,15 +369,15 @@ impl World {
     pub(in crate::sim) fn room_again(&mut self, index: u32, side: usize) {
         let path = end_of(self, index, side).path;
         if self.connections[index as usize].unix.is_some() || self.is_open(path) {
-            self.tell(index, side, Readiness::WRITABLE);
+            self.report(index, side, Readiness::WRITABLE);
         } else {
             self.schedule_for(self.now.saturating_add(RETRANSMISSION), EventKind::Room, index, side);
         }
     }
 
-    // -- the end --
+    // -- removal --
 
-    pub(in crate::sim) fn forget_if_over(&mut self, index: u32) {
+    pub(in crate::sim) fn remove_if_over(&mut self, index: u32) {
         if let Some(connection) = self.connections.get(index as usize)
             && connection.is_over()
         {
@@ -394,18 +409,18 @@ impl World {
         self.note_call(process, about, kind, value);
     }
 
-    /// For the trace.
+    /// Returns the subject of trace records.
     pub(in crate::sim) fn about(&self, index: u32, side: usize) -> About {
         self.connections.get(index as usize).map_or(About::NOTHING, |c| About::end(c.serial, side))
     }
 }
 
-/// The connection is there: who calls has looked.
+/// Returns an end of an existing connection; the caller has checked the index.
 #[inline]
 fn end_of(world: &mut World, index: u32, side: usize) -> &mut crate::sim::world::tcp::connection::End {
     &mut world.connections[index as usize].ends[side]
 }
 
 fn backoff(tries: u8) -> u64 {
-    (RETRANSMISSION << tries.min(20)).min(LONGEST_RETRANSMISSION)
+    (RETRANSMISSION << tries.min(20)).min(MAX_RETRANSMISSION_DELAY)
 }

@@ -1,6 +1,8 @@
-//! The names of a host's UNIX sockets: files, which outlive their sockets, and abstract names, which do not.
+//! The names of a host's UNIX sockets: files, which outlive their sockets, and abstract names,
+//! which do not.
 //!
-//! There are no folders: every path is there to be bound, and two paths are the same when they read the same.
+//! There are no folders: every path can be bound, and two paths are equal when their texts are
+//! equal.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,43 +15,43 @@ use crate::sim::network::rule::CallKind;
 use crate::sim::world::World;
 use crate::sim::world::tcp::listen::failed;
 
-/// All of a host.
+/// All names of a host.
 #[derive(Default)]
 pub(in crate::sim) struct Names {
     files: BTreeMap<PathBuf, File>,
     abstract_names: BTreeMap<Vec<u8>, Bound>,
-    /// How many files have been made: each has a number of its own.
+    /// The number of files made so far; each has its own number.
     made: u64,
 }
 
-/// The file of a socket, or of one that there was.
+/// The file of a socket. It may have outlived the socket.
 struct File {
     number: u64,
     mode: u32,
     bound: Option<Bound>,
 }
 
-/// What a name leads to.
+/// The socket that a name leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Bound {
-    /// A listener of streams.
+    /// A stream listener.
     Queue(u32),
-    /// A stream that connected: it takes nobody.
+    /// The client side of a stream, which refuses connections.
     Stream,
-    /// A socket of datagrams.
-    Mailbox(u32),
+    /// A datagram socket.
+    Datagram(u32),
 }
 
-/// A name that a socket has until it is closed.
+/// The name of an open socket.
 pub(in crate::sim) struct Name {
     pub(in crate::sim) address: UnixAddress,
     /// The file's number, if it has one.
     file: Option<u64>,
-    /// The file goes with the socket.
+    /// The file is removed when the socket is closed.
     pub(in crate::sim) unlink: bool,
 }
 
-/// How a socket wants its name.
+/// Options of binding a name.
 #[derive(Clone, Copy)]
 pub(in crate::sim) struct Naming {
     pub(in crate::sim) mode: Option<u32>,
@@ -58,7 +60,7 @@ pub(in crate::sim) struct Naming {
 }
 
 impl Names {
-    /// What an address leads to.
+    /// Returns the socket at an address.
     pub(in crate::sim) fn find(&self, address: &UnixAddress) -> Result<Bound, Errno> {
         if let Some(path) = address.path() {
             let file = self.files.get(path).ok_or(Errno::ENOENT)?;
@@ -73,7 +75,7 @@ impl Names {
             && (address.path().is_some() || self.find(address) != Err(Errno::ECONNREFUSED))
     }
 
-    /// A file that nobody listens on; nor does a socket that only connected from there.
+    /// Returns whether a file has no listener. The client side of a stream is not a listener.
     fn is_stale(&self, path: &Path) -> bool {
         self.files.get(path).is_some_and(|file| matches!(file.bound, None | Some(Bound::Stream)))
     }
@@ -114,7 +116,7 @@ impl Names {
 }
 
 impl World {
-    /// Gives a socket that is about to be opened its name.
+    /// Binds the name of a socket that is being opened.
     pub(in crate::sim) fn bind_name(
         &mut self,
         process: u32,
@@ -141,7 +143,7 @@ impl World {
         Ok(name)
     }
 
-    /// A socket has its name no more. Who is killed leaves its files behind.
+    /// Releases a socket's name. A killed process leaves its files behind.
     pub(in crate::sim) fn release_name(&mut self, host: u32, process: u32, name: &Name) {
         let keep_file = !self.host(host).up || self.process(process).killed;
         self.host_mut(host).names.release(name, keep_file);
@@ -150,18 +152,18 @@ impl World {
 
 /// The files of UNIX sockets.
 impl Network {
-    /// The mode of the file of a UNIX socket, if it is there: whether anybody listens on it or not. Without another one
-    /// asked for it is 0o755.
+    /// Returns the mode of a UNIX socket's file, if the file exists, with or without a listener.
+    /// Default: 0o755.
     pub fn socket_file(&self, host: Host, path: impl AsRef<Path>) -> Option<u32> {
         self.world.borrow().host(host.0).names.files.get(path.as_ref()).map(|file| file.mode)
     }
 
-    /// Removes the file of a UNIX socket, as `rm` does: whoever listens there is not found any more. `false` when there is
-    /// none.
+    /// Removes the file of a UNIX socket, as `rm` does. Its listener cannot be reached afterwards.
+    /// `false` when there is no such file.
     pub fn remove_socket_file(&self, host: Host, path: impl AsRef<Path>) -> bool {
         self.world.borrow_mut().host_mut(host.0).names.files.remove(path.as_ref()).is_some()
     }
 }
 
-/// 0o777 less the usual umask.
+/// 0o777 minus the usual umask.
 const USUAL_MODE: u32 = 0o755;

@@ -1,6 +1,8 @@
-//! UNIX streams: both ends are on one host. A connection is made at once or not at all; links, partitions and rules for
-//! packets do not concern it. What is sent takes as long as the host's loopback, so that time goes on whatever two
-//! programs say to each other.
+//! UNIX streams: both ends are on one host.
+//!
+//! A connect succeeds or fails at once. Links, partitions and packet rules do not apply. Data
+//! arrives with the latency of the host's loopback, so that virtual time advances while two
+//! programs exchange messages.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -11,19 +13,19 @@ use crate::net::{
 use crate::sim::network::coverage::FaultKind;
 use crate::sim::network::errno::Errno;
 use crate::sim::network::rule::CallKind;
-use crate::sim::network::trace::{About, Text, What};
+use crate::sim::network::trace::{About, RecordKind, Text};
 use crate::sim::world::World;
 use crate::sim::world::process::Socket;
 use crate::sim::world::tcp::connection::{Connection, End, Payload, Phase};
 use crate::sim::world::tcp::listen::{Queue, failed};
 use crate::sim::world::unix::names::{Bound, Name, Naming};
 
-/// What the ends of a UNIX stream know of each other.
+/// The additional state of a UNIX stream.
 pub(in crate::sim) struct Unix {
     pub(in crate::sim) names: [UnixAddress; 2],
-    /// The processes that connected, and that listened.
+    /// The processes of the connecting and of the listening side.
     processes: [u32; 2],
-    /// The name that the one who connected was bound to.
+    /// The bound name of the connecting side.
     pub(in crate::sim) bound: Option<Name>,
 }
 
@@ -52,7 +54,7 @@ impl World {
         self.queues.insert(queue);
         self.process_mut(process).insert(token, Socket::Listener(index));
         let text = Text::Words(format!("listens on {address}"));
-        self.note_text(host, About::listener(serial), What::Opens, text);
+        self.note_text(host, About::listener(serial), RecordKind::Opens, text);
         Ok(())
     }
 
@@ -84,7 +86,8 @@ impl World {
         let text = Text::Words(format!("{here} to {address}"));
         let mut near = End::new(host, path, NO_ADDRESS);
         (near.phase, near.process, near.token) = (Phase::Open, process, token);
-        // The system counts what a sender has on its way alone, and the listener's sizes are not the accepted side's.
+        // Linux accounts bytes in flight to the sender alone, and accepted sockets do not inherit
+        // the listener's buffer sizes.
         near.room = BUFFER;
         let mut far = End::new(host, path, NO_ADDRESS);
         far.phase = Phase::Queued;
@@ -103,13 +106,13 @@ impl World {
         let index = self.connections.insert(connection) as u32;
         self.process_mut(process).insert(token, Socket::Stream { connection: index, side: 0 });
         self.queues[queue as usize].waiting.push_back(index);
-        self.note_text(host, About::end(serial, 0), What::Opens, text);
-        self.tell_queue(queue);
-        self.tell(index, 0, Readiness::ALL);
+        self.note_text(host, About::end(serial, 0), RecordKind::Opens, text);
+        self.report_listener(queue);
+        self.report(index, 0, Readiness::ALL);
         Ok(())
     }
 
-    /// The listener that an address leads to, if it has room.
+    /// Returns the listener at an address, if its backlog has room.
     fn find_queue(&mut self, process: u32, address: &UnixAddress) -> Result<u32, OpenError> {
         self.allow(process, CallKind::Connect, OpenStep::Connect)?;
         if address.is_unnamed() {
@@ -119,10 +122,10 @@ impl World {
         let queue = match self.host(host).names.find(address) {
             Ok(Bound::Queue(queue)) => queue,
             Ok(Bound::Stream) => return failed(OpenStep::Connect, Errno::ECONNREFUSED),
-            Ok(Bound::Mailbox(_)) => return failed(OpenStep::Connect, Errno::EPROTOTYPE),
+            Ok(Bound::Datagram(_)) => return failed(OpenStep::Connect, Errno::EPROTOTYPE),
             Err(errno) => return failed(OpenStep::Connect, errno),
         };
-        // The system takes one more than it is asked for.
+        // The kernel accepts one connection more than the backlog.
         let found = &self.queues[queue as usize];
         if self.host(host).full.all || found.waiting.len() > found.backlog {
             self.fault(FaultKind::FullBacklog, host);
@@ -132,14 +135,15 @@ impl World {
         Ok(queue)
     }
 
-    /// When something that is sent to an end at this time is there.
+    /// Returns the arrival time of data that is sent to an end `at`.
     pub(in crate::sim) fn unix_arrival(&mut self, index: u32, to: usize, at: u64) -> u64 {
         let path = self.connections[index as usize].ends[to].path;
         let latency = self.paths[path as usize].link.latency.draw(&mut self.random.links);
         at.saturating_add(nanoseconds(latency))
     }
 
-    /// The other side has closed: nothing can be written any more, and with something unread there it is an error, once.
+    /// The peer has closed. Writes fail from now on. With unread data at the peer, one call fails
+    /// with ECONNRESET.
     pub(in crate::sim) fn end_unix(&mut self, index: u32, side: usize, unread: bool) {
         let end = &mut self.connections[index as usize].ends[side];
         end.ended = true;
@@ -148,8 +152,8 @@ impl World {
             end.error = Some(Errno::ECONNRESET);
         }
         let (host, about) = (end.host, self.about(index, side));
-        self.note(host, about, What::Hangup, i64::from(unread));
-        self.tell(index, side, Readiness::ALL);
+        self.note(host, about, RecordKind::Hangup, i64::from(unread));
+        self.report(index, side, Readiness::ALL);
     }
 
     pub(in crate::sim) fn close_unix(&mut self, index: u32, side: usize, at: u64) {
@@ -162,14 +166,14 @@ impl World {
         if side == 0 {
             self.release_names_of(index);
         }
-        self.note(host, About::end(serial, side), What::Closes, 0);
+        self.note(host, About::end(serial, side), RecordKind::Closes, 0);
         if !self.connections[index as usize].ends[other].phase.is_gone() {
             self.transmit(index, other, at, Payload::Hangup { unread });
         }
-        self.forget_if_over(index);
+        self.remove_if_over(index);
     }
 
-    /// The side that connected has its name no more.
+    /// Releases the name of the connecting side.
     pub(in crate::sim) fn release_names_of(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let host = connection.ends[0].host;
@@ -181,7 +185,7 @@ impl World {
         }
     }
 
-    /// Who is on the other side.
+    /// Returns the credentials of the peer process.
     pub(in crate::sim) fn credentials(&mut self, process: u32, token: Token) -> io::Result<Credentials> {
         let (index, side) = self.process(process).stream(token)?;
         self.ask(process, CallKind::Credentials)?;
@@ -191,7 +195,7 @@ impl World {
     }
 }
 
-/// What options of a UNIX socket come to.
+/// Returns the result of setting an option of a UNIX socket.
 pub(in crate::sim) fn set_unix(option: SocketOption) -> Result<(), Errno> {
     match option {
         SocketOption::KeepAlive(None) | SocketOption::Broadcast(_) => Ok(()),
@@ -199,13 +203,13 @@ pub(in crate::sim) fn set_unix(option: SocketOption) -> Result<(), Errno> {
     }
 }
 
-/// Where an address of the network belongs, for those that have none.
+/// A placeholder for the IP address of a UNIX socket.
 pub(in crate::sim) const NO_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
-/// Bytes that the sender's system keeps, as Linux does by default. (net.core.wmem_default)
+/// The send buffer in bytes, as Linux's default. (net.core.wmem_default)
 pub(in crate::sim) const BUFFER: usize = 212_992;
 
-/// Processes of the world are numbered from here on, and all belong to the same user and group.
+/// The first process number; all processes have the same user and group.
 const FIRST_PROCESS: u32 = 1000;
 const USER: u32 = 1000;
 const GROUP: u32 = 1000;
