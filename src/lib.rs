@@ -41,16 +41,16 @@
 //!  deferred           pending results, looping calls
 //!  task               async code on the reactor's thread
 //!  framing            lines, netstrings, length prefixes
-//!  policy             throttles, limits, timeouts, counters, PROXY headers, forwarding
+//!  policy             throttles, limits, timeouts, counters, port forwarding
 //!  endpoint           addresses to listen on and to connect to, as values and as text
+//!  proxy_protocol     PROXY headers, received and sent
 //!  ─────────────────────────────────────────────────────────────────────────────────────
 //!  (crate root)       the loop: Reactor, Protocol, Factory, Transport, Reason
 //!  net (private)      the seam: sockets, clock, randomness, signals, threads
 //!  escape             text from outside, safe to print
 //! ```
 //!
-//! A layer names no layer above it, with one exception: `endpoint` reads the PROXY headers of
-//! `policy`. `default-features = false` leaves the lower two blocks.
+//! A layer names no layer above it. `default-features = false` leaves the lower two blocks.
 //!
 //! # Concurrency models
 //!
@@ -72,7 +72,7 @@
 //!    [`ProcessProtocol`] are the counterparts for datagrams and child processes. [`Reason`]
 //!    says why a connection ended, [`Error`] why a call failed, [`Settings`] has all limits.
 //! 2. [`framing`] cuts bytes into messages. [`endpoint`] reads addresses from text. [`policy`]
-//!    limits connections.
+//!    limits connections. [`proxy_protocol`] tells them the address of the client behind a proxy.
 //! 3. [`task`] and [`stream`] are for async code, [`deferred`] for pending results.
 //! 4. [`service`] makes a program of them, and [`run`] is its `main`.
 //! 5. [`testing`] tests one protocol or two; [`sim`] tests whole networks.
