@@ -1,4 +1,4 @@
-//! Datagrams of a simulation travel each by itself: lost, doubled, overtaken or too long as their link has it.
+//! Simulated datagrams are lost, duplicated, reordered or too long as their link says.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,7 +13,7 @@ use twistor::{Address, DatagramId, DatagramProtocol, DatagramTransport, Interfac
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(10);
 
-/// A socket of each of two hosts, with this link between them.
+/// Creates two hosts with a socket each, and this link between them.
 fn two(link: Link) -> (Simulation, Host, Host, DatagramSocket, DatagramSocket) {
     let simulation = Simulation::new(1);
     simulation.set_links(link);
@@ -23,14 +23,15 @@ fn two(link: Link) -> (Simulation, Host, Host, DatagramSocket, DatagramSocket) {
     (simulation, near, far, one, other)
 }
 
-/// Numbered datagrams, as many.
+/// Sends `count` numbered datagrams.
 fn send(from: &DatagramSocket, to: &DatagramSocket, count: u32) {
     for number in 0..count {
         from.send_to(&number.to_be_bytes(), to.local_address()).unwrap();
     }
 }
 
-/// Many numbered datagrams, read as they come: the system does not keep as many. The numbers that came.
+/// Sends many numbered datagrams and reads them as they arrive, because the receive queue cannot
+/// hold all. Returns the received numbers.
 fn send_and_read(
     simulation: &mut Simulation,
     from: &DatagramSocket,
@@ -50,7 +51,7 @@ fn send_and_read(
     come
 }
 
-/// The numbers that came.
+/// Returns the received numbers.
 fn numbers(socket: &DatagramSocket) -> Vec<u32> {
     let mut buffer = [0; 4];
     std::iter::from_fn(|| socket.recv_from(&mut buffer).ok().map(|_| u32::from_be_bytes(buffer))).collect()
@@ -85,7 +86,7 @@ fn a_multihomed_host_answers_from_the_queried_address() {
     }
 }
 
-/// Echo servers of two hosts, and one datagram that the first one seems to have sent to the second.
+/// Two hosts run echo servers. One forged datagram seems to come from the first one's port.
 #[test]
 fn guarded_echo_servers_answer_a_forged_datagram_only_briefly() {
     struct Echo(Option<EchoGuard>);
@@ -112,7 +113,7 @@ fn guarded_echo_servers_answer_a_forged_datagram_only_briefly() {
     };
     assert!(received([false, false], [7007, 7008]) > 10_000, "it goes on without a guard");
     assert_eq!(received([true, true], [7007, 7008]), 131);
-    // One that has the guard is enough.
+    // One guard is enough.
     assert!(received([true, false], [7007, 7008]) <= 132);
     assert!(received([false, true], [7007, 7008]) <= 132);
     assert_eq!(received([true, true], [7007, 7007]), 1);
@@ -249,7 +250,7 @@ fn more_than_the_system_holds_is_lost() {
     let come = std::iter::from_fn(|| other.recv_from(&mut [0; 8]).ok()).count();
     assert_eq!(come, 3, "of 212,992 bytes");
     assert_eq!(simulation.coverage().fault(FaultKind::Overflow), 7);
-    // What is kept beside the bytes counts as well.
+    // The overhead of a datagram counts as well.
     send(&one, &other, 1000);
     assert_eq!(numbers(&other).len(), 255);
 }
@@ -257,7 +258,7 @@ fn more_than_the_system_holds_is_lost() {
 #[test]
 fn a_partition_lets_none_through_and_none_of_them_comes_later() {
     let (mut simulation, near, far, one, other) = two(Link::fixed(MOMENT));
-    // One is on its way.
+    // One datagram is in flight.
     send(&one, &other, 1);
     simulation.partition_one_way(near, far);
     send(&one, &other, 10);
@@ -307,7 +308,7 @@ fn an_address_has_one_socket_and_a_closed_one_leaves_it_free() {
     assert!(simulation.bind_datagrams(far, at).is_ok());
 }
 
-/// Writes down what comes.
+/// Records received datagrams.
 struct Listens(Rc<RefCell<Vec<String>>>);
 
 impl DatagramProtocol for Listens {
@@ -320,7 +321,7 @@ impl DatagramProtocol for Listens {
     }
 }
 
-/// Three hosts, each with a reactor that listens at the same port, and what came to each.
+/// Creates three hosts, each with a reactor that listens on the same port, and their records.
 #[allow(clippy::type_complexity, reason = "it is taken apart at once")]
 fn three() -> (Simulation, Vec<Host>, Vec<DatagramId>, Vec<Rc<RefCell<Vec<String>>>>) {
     let mut simulation = Simulation::new(1);
@@ -433,6 +434,6 @@ fn sockets_that_share_a_port_share_by_sender() {
     simulation.run_for(SECOND).unwrap();
     let counts: Vec<usize> = came.iter().map(|came| came.borrow().len()).collect();
     assert_eq!(counts.iter().sum::<usize>(), 120);
-    // Each sender's three went to the same one, and nobody got them all.
+    // Each sender's three datagrams went to the same socket, and no socket received all.
     assert!(counts.iter().all(|count| count % 3 == 0 && (9..90).contains(count)), "{counts:?}");
 }

@@ -1,4 +1,5 @@
-//! The echo runs unchanged in a simulated network: what comes back is what was sent, whatever the system does in between.
+//! The echo server runs unchanged on a simulated network: it returns the sent bytes under any fault
+//! of calls and packets.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use twistor::sim::{Chaos, Host, Latency, Link, Random, Simulation};
 use twistor::{ConnectTcp, Protocol, Reactor, Reason, Transport};
 
-/// As `examples/echo_server.rs` has it.
+/// The same as in `examples/echo_server.rs`.
 struct Echo;
 
 impl Protocol for Echo {
@@ -24,8 +25,8 @@ impl Protocol for Echo {
     }
 }
 
-/// Sends `total` bytes of a pattern in pieces of all sizes, as fast as it may, compares what comes back, and says
-/// good-bye when all has.
+/// Sends `total` bytes of a pattern in pieces of all sizes, as fast as possible, compares the echo,
+/// and closes when it is complete.
 struct Caller {
     total: usize,
     sent: usize,
@@ -35,7 +36,7 @@ struct Caller {
     ends: Ends,
 }
 
-/// How each caller ended: bytes that came back, of how many, and why it was lost.
+/// The result of each caller: echoed bytes, total bytes, and the reason of the loss.
 type Ends = Rc<RefCell<Vec<(usize, usize, Reason)>>>;
 
 impl Caller {
@@ -46,7 +47,7 @@ impl Caller {
             let piece: Vec<u8> = (self.sent..self.sent + size).map(pattern).collect();
             self.sent += size;
             transport.write(&piece);
-            // A breath now and then, so that messages are small and large.
+            // Occasional pauses make messages small and large.
             if self.random.chance(0.3) {
                 transport.call_later(self.random.exponential(Duration::from_millis(5)), Caller::speak);
                 return;
@@ -88,7 +89,7 @@ fn pattern(place: usize) -> u8 {
     (place * 31 % 251) as u8
 }
 
-/// The server's host, and one host for each caller, which calls at once.
+/// Creates the server's host, and one host for each caller, which connects at once.
 fn echo_and_callers(simulation: &mut Simulation, callers: usize, total: usize) -> (Host, Ends) {
     let (server, ends) = (simulation.host("server"), Ends::default());
     let boot = |reactor: &mut Reactor| {
@@ -103,7 +104,7 @@ fn echo_and_callers(simulation: &mut Simulation, callers: usize, total: usize) -
     (server, ends)
 }
 
-/// Listens; what fails for want of something is tried again, as whoever starts services does.
+/// Listens, and retries after a failure, as a service does.
 fn open(reactor: &mut Reactor) {
     if reactor.listen_tcp("0.0.0.0:7", || Echo).is_err() {
         reactor.call_later(Duration::from_millis(100), open);
@@ -121,12 +122,12 @@ fn call(simulation: &mut Simulation, name: &str, total: usize, ends: &Ends) {
         random: random.clone(),
         ends: Rc::clone(&ends),
     };
-    // Of seven handshakes one arrives, whatever is lost.
+    // Of seven handshakes one arrives, even with losses.
     let options = ConnectTcp { timeout: Duration::from_secs(127), ..ConnectTcp::new("server", 7) };
     simulation.reactor(host).connect_tcp(options, new).unwrap();
 }
 
-/// Everything that a call may do without being an error, and packets that are late or sent twice.
+/// Returns chaos without errors: short and interrupted calls, late and retransmitted packets.
 fn nuisances(random: &mut Random) -> Chaos {
     Chaos { strikes: Vec::new(), failures: 0.0, ..Chaos::draw(random) }
 }
@@ -155,7 +156,7 @@ fn every_byte_is_echoed_despite_short_or_interrupted_calls() {
 #[test]
 fn echoes_are_correct_before_a_disaster_and_resume_afterwards() {
     Simulation::explore(0..60, |simulation| {
-        // Each compares what it gets.
+        // Each caller compares its echo.
         let (_, ends) = echo_and_callers(simulation, 5, 700_000);
         let mut random = simulation.random("chaos");
         simulation

@@ -1,4 +1,4 @@
-//! What goes wrong in a simulation goes wrong as it is said to, for as long as it is said to, and is counted.
+//! Faults of a simulation have their documented effect, for their duration, and are counted.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -23,7 +23,7 @@ fn two_hosts() -> (Simulation, Host, Host) {
     (simulation, server, client)
 }
 
-/// A server that runs again after each restart.
+/// Runs a server that listens again after each restart.
 fn serve(simulation: &mut Simulation, server: Host) -> Record {
     let record = Record::new();
     let own = record.clone();
@@ -44,7 +44,7 @@ fn ask(simulation: &mut Simulation, client: Host, to: impl Into<ConnectTcp>) -> 
     record
 }
 
-/// A server that echoes, and a client's record of its connection.
+/// Creates an echo server, and a client's record of its connection.
 fn connected() -> (Simulation, Host, Host, Record) {
     let (mut simulation, server, client) = two_hosts();
     serve(&mut simulation, server);
@@ -59,7 +59,7 @@ fn write(simulation: &mut Simulation, host: Host, data: &[u8]) {
     reactor.transport(id).unwrap().write(data);
 }
 
-/// Plain sockets of the client and of the server.
+/// Returns plain sockets of the client and of the server.
 fn sockets() -> (Simulation, Host, Host, Socket, Socket) {
     let (mut simulation, server, client) = two_hosts();
     let (listener, at) = listen(&simulation, server);
@@ -74,7 +74,7 @@ fn listen(simulation: &Simulation, host: Host) -> (SocketListener, SocketAddr) {
     (simulation.listen(host, at, 8).unwrap(), at)
 }
 
-/// What a read answers: bytes, or an error's name.
+/// Returns the result of a read: bytes, or an error number.
 fn read(socket: &mut Socket) -> Result<Vec<u8>, Errno> {
     let mut buffer = [0; 64];
     let count = socket.recv(&mut buffer).map_err(errno)?;
@@ -113,7 +113,7 @@ fn any_connection_is_reset_while_there_is_one() {
 
 // -- ports --
 
-/// What comes of a connect to each of two ports while something is wrong, and after it was ended.
+/// Returns the results of connects to two ports, during a fault and after its end.
 fn at_two_ports(wrong: fn(&Network, Host, Option<u16>), port: Option<u16>) -> [[String; 2]; 2] {
     let (mut simulation, server, client) = two_hosts();
     for port in [80, 81] {
@@ -187,7 +187,7 @@ fn open_connections_survive_refusal_silence_and_a_full_backlog() {
 #[test]
 fn without_descriptors_a_process_sheds_until_the_limit_rises() {
     let (mut simulation, server, client, record) = connected();
-    // What a process needs for itself, the listener, and the connection that there is.
+    // The process's own descriptors, the listener, and the connection that exists.
     simulation.set_descriptor_limit(server, 8);
     let late = ask(&mut simulation, client, ("server", 80));
     simulation.run_for(SECOND).unwrap();
@@ -316,7 +316,7 @@ fn keepalive_finds_a_lost_peer_within_twice_its_idle_time() {
         serve(&mut simulation, server);
         let to = ConnectTcp { keepalive: Some(idle), ..("server", 80).into() };
         let record = ask(&mut simulation, client, to);
-        // One that answers is left alone.
+        // A peer that answers is not affected.
         simulation.run_for(10 * idle).unwrap();
         assert_eq!(record.events().last().unwrap(), "made");
         simulation.crash(server);
@@ -344,7 +344,7 @@ fn a_user_timeout_ends_what_goes_unanswered_for_so_long() {
                 _ => simulation.crash(server),
             }
             if asks {
-                // Asked after 4 s at the latest, and after 9 s the last time.
+                // The first probe comes at 4 s at the latest, the last one at 9 s.
                 simulation.run_for(9 * SECOND).unwrap();
             } else {
                 simulation.run_for(60 * SECOND).unwrap();
@@ -392,7 +392,7 @@ fn keepalive_finds_a_restarted_host_at_its_next_probe() {
 fn a_handshake_that_is_not_completed_is_never_accepted() {
     let (mut simulation, server, client) = two_hosts();
     let at = SocketAddr::new(simulation.address(server), 80);
-    // One place in the queue, and one more, as on Linux.
+    // A backlog of one, and one more, as on Linux.
     let listener = simulation.listen(server, at, 1).unwrap();
     let rule = simulation.add_rule(Fault::packet(PacketKind::SynAck, Verdict::Drop));
     let connect = |simulation: &Simulation| simulation.connect(client, at, SocketOptions::default()).unwrap();
@@ -404,7 +404,7 @@ fn a_handshake_that_is_not_completed_is_never_accepted() {
     }
     simulation.run_for(SECOND).unwrap();
     assert_eq!(simulation.connections(), 0);
-    // Their places are free again.
+    // Their places in the backlog are free again.
     simulation.remove_rule(rule);
     let _sockets = [connect(&simulation), connect(&simulation)];
     simulation.run_for(SECOND).unwrap();
@@ -418,7 +418,7 @@ fn a_place_in_the_queue_is_free_when_the_client_has_died() {
     let at = SocketAddr::new(simulation.address(server), 80);
     let listener = simulation.listen(server, at, 0).unwrap();
     let socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
-    // The SYN has come to the server, and the answer is under way.
+    // The SYN has arrived at the server, and the SYN-ACK is in flight.
     simulation.run_for(MOMENT * 3 / 2).unwrap();
     simulation.crash(client);
     drop(socket);
@@ -436,7 +436,7 @@ fn a_server_has_a_connection_after_one_and_a_half_round_trips() {
     simulation.set_links(Link::fixed(MOMENT));
     let (listener, at) = listen(&simulation, server);
     let mut socket = simulation.connect(client, at, SocketOptions::default()).unwrap();
-    // Two of three ways: the client may send already, and the server knows of nothing.
+    // Two of three legs: the client may send already, and the server has no connection yet.
     simulation.run_for(2 * MOMENT).unwrap();
     assert_eq!(socket.send(b"early").unwrap(), 5);
     assert_eq!(listener.accept().err().map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
@@ -463,7 +463,7 @@ fn an_abort_in_connection_made_is_a_loss_for_the_client() {
 
 // -- clocks --
 
-/// When a timer of ten seconds comes, in the world, on a host with such a clock, and what the host says.
+/// Returns the world time of a ten-second timer on a host with this drift, and the host's own time.
 fn ten_seconds(drift: i32) -> (Duration, Duration) {
     let (mut simulation, host, _) = two_hosts();
     simulation.set_clock_drift(host, drift);
@@ -524,7 +524,7 @@ fn a_clock_that_steps_moves_the_calendar_and_no_timer() {
 
 // -- rules: their conditions --
 
-/// Ten sends of the client, one at each second from 100 on: which of them failed (`x`).
+/// Returns the results of ten sends of the client, one per second from 100 s on; `x` is a failure.
 fn fates(fault: impl Fn(Fault, Host, Host) -> Fault) -> String {
     let (mut simulation, server, client, mut socket, _other) = sockets();
     let basis = Fault::fail(CallKind::Send, Errno::ENOBUFS);
@@ -598,7 +598,7 @@ fn a_fault_is_one_while_its_condition_holds() {
     assert_eq!(fates(|fault, _, _| asked(fault)), ".x.x.x.x.x");
 }
 
-/// How long a byte travels to the server, and back, with this rule.
+/// Returns the latency of a byte to the server, and back, with this rule.
 fn travels(rule: impl Fn(Host, Host) -> Fault) -> [Duration; 2] {
     let (mut simulation, server, client, mut socket, mut other) = sockets();
     simulation.add_rule(rule(server, client));
@@ -745,7 +745,7 @@ fn the_first_rule_that_has_something_to_say_decides() {
     assert_eq!(send(), Ok(1));
 }
 
-/// Writes down what it sees.
+/// Records all packets and calls.
 struct Watching(Rc<RefCell<Vec<Packet>>>, Rc<RefCell<Vec<Call>>>);
 
 impl Rule for Watching {
@@ -815,7 +815,7 @@ fn coverage_of_several_worlds_is_added_and_says_what_is_missing() {
 
 // -- chaos --
 
-/// Connects again whenever it is over, and sends a little now and then.
+/// Reconnects after each loss, and sends a little now and then.
 struct Tireless;
 
 impl Factory for Tireless {
@@ -850,7 +850,8 @@ impl Protocol for Chatty {
     }
 }
 
-/// Five hundred seconds of chaos between two hosts; then none, and it is as before.
+/// Runs five hundred seconds of chaos between two hosts, and checks that everything works
+/// afterwards.
 fn survives(chaos: Chaos) -> Simulation {
     let (mut simulation, server, client) = two_hosts();
     simulation.set_links(Link::fixed(MOMENT));
@@ -861,7 +862,7 @@ fn survives(chaos: Chaos) -> Simulation {
     simulation.run_for(500 * SECOND).unwrap();
     simulation.stop_chaos();
     let calm = simulation.coverage();
-    // What was on its way may have to be given up first.
+    // Connections with packets in flight may have to time out first.
     simulation.run_for(200 * SECOND).unwrap();
     let before = simulation.coverage();
     let received = simulation.reactor_ref(client).unwrap().statistics().bytes_received;

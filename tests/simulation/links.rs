@@ -1,4 +1,4 @@
-//! Links carry bytes as they are said to: when, how many at a time, in order, and not at all while they are cut.
+//! Links carry bytes with their latency, bandwidth and order, and not at all while they are cut.
 
 use std::cell::RefCell;
 use std::io;
@@ -22,7 +22,7 @@ fn two_hosts(link: Link) -> (Simulation, Host, Host) {
     (simulation, near, far)
 }
 
-/// Both sides of a connection from one host to another, as plain sockets.
+/// Returns both sides of a connection between two hosts, as plain sockets.
 fn sockets(simulation: &mut Simulation, from: Host, to: Host) -> (Socket, Socket) {
     let at = SocketAddr::new(simulation.address(to), 80);
     let listener = simulation.listen(to, at, 8).unwrap();
@@ -33,7 +33,7 @@ fn sockets(simulation: &mut Simulation, from: Host, to: Host) -> (Socket, Socket
 }
 
 fn accepted(simulation: &mut Simulation, listener: &SocketListener) -> Socket {
-    // Longer than all waits for an answer together.
+    // Longer than all retransmissions together.
     for _ in 0..20_000 {
         if let Ok((socket, _)) = listener.accept() {
             return socket;
@@ -43,7 +43,7 @@ fn accepted(simulation: &mut Simulation, listener: &SocketListener) -> Socket {
     panic!("no connection came");
 }
 
-/// All that has come, and how it ended if it has.
+/// Returns all received bytes, and the error at the end if there is one.
 fn read(socket: &mut Socket) -> (Vec<u8>, Option<io::ErrorKind>) {
     let (mut all, mut piece) = (Vec::new(), [0; 4096]);
     loop {
@@ -55,7 +55,7 @@ fn read(socket: &mut Socket) -> (Vec<u8>, Option<io::ErrorKind>) {
     }
 }
 
-/// A server that notes when bytes come, one at a time.
+/// Runs a server that records the arrival time of each byte.
 fn arrivals(simulation: &mut Simulation, host: Host) -> Rc<RefCell<Vec<Instant>>> {
     let times = Rc::<RefCell<Vec<Instant>>>::default();
     let told = Rc::clone(&times);
@@ -71,7 +71,7 @@ fn arrivals(simulation: &mut Simulation, host: Host) -> Rc<RefCell<Vec<Instant>>
     times
 }
 
-/// How long a byte travels, again and again.
+/// Measures the latency of single bytes.
 fn latencies(latency: Latency, count: usize) -> Vec<Duration> {
     let (mut simulation, near, far) = two_hosts(Link::default());
     let times = arrivals(&mut simulation, far);
@@ -219,7 +219,7 @@ fn a_refusal_does_not_come_back_on_a_cut_way() {
     simulation.partition_one_way(far, near);
     simulation.run_for(5 * SECOND).unwrap();
     assert!(socket.take_error().unwrap().is_none());
-    // The question is asked again, and answered then.
+    // The handshake is sent again, and answered then.
     simulation.heal(far, near);
     simulation.run_for(60 * SECOND).unwrap();
     assert_eq!(
@@ -232,7 +232,7 @@ fn a_refusal_does_not_come_back_on_a_cut_way() {
 fn a_partition_freezes_data_both_ways_until_it_is_healed() {
     let (mut simulation, near, far) = two_hosts(Link::fixed(MOMENT));
     let (mut socket, mut other) = sockets(&mut simulation, near, far);
-    // What is on its way is caught as well.
+    // Packets in flight are caught as well.
     socket.send(b"under way").unwrap();
     simulation.partition(near, far);
     other.send(b"back").unwrap();
@@ -268,10 +268,11 @@ fn a_third_host_hears_nothing_of_a_partition() {
     sockets(&mut simulation, near, near);
 }
 
-/// What a quarter of an hour without an acknowledgement is, of Linux: fifteen tries from 200 ms on, doubled up to 120 s.
+/// The time until Linux gives up without an acknowledgement: fifteen tries from 200 ms on, doubled
+/// up to 120 s.
 const GIVEN_UP: Duration = Duration::from_millis(924_600);
 
-/// When somebody who wrote into a connection at once is told that it is lost.
+/// Returns the time after which a writer learns that its connection is lost.
 fn lost_after(cut: impl Fn(&Network, Host, Host)) -> Duration {
     let (mut simulation, near, far) = two_hosts(Link::fixed(MOMENT));
     simulation.reactor(far).listen_tcp("0.0.0.0:80", nobody).unwrap();
@@ -343,7 +344,7 @@ fn a_connect_into_a_partition_times_out_here_or_in_the_kernel() {
     }
     simulation.run_for(6 * SECOND).unwrap();
     assert!(hasty.has("failed TimedOut") && !patient.has("failed SystemTimedOut"));
-    // Two addresses, one after the other.
+    // Two addresses are tried, one after the other.
     simulation.run_for(300 * SECOND).unwrap();
     assert!(patient.has("failed SystemTimedOut"), "{:?}", patient.events());
 }
@@ -387,7 +388,7 @@ fn a_link_of_one_pair_is_its_own_until_all_are_set() {
     assert_eq!(travelled(&mut simulation, near, near), 2 * MOMENT, "inside a host it is no link between two");
 }
 
-/// Connects from `near`, and says what came of it, and whom the server saw.
+/// Connects from `near`, and returns the result and the address that the server saw.
 fn connects(simulation: &mut Simulation, near: Host, to: &str) -> String {
     let record = Record::new();
     let own = record.clone();

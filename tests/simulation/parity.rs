@@ -1,7 +1,8 @@
-//! What protocols see on a simulated loopback is what they see on the system's.
+//! Protocols see the same on a simulated loopback as on the system's.
 //!
-//! Scenarios drawn from seeds are played in lock step in both worlds. `TWISTOR_SEEDS` says how many (`5000`), or which
-//! (`17..18`); a difference prints its seed, its steps and what was seen on both sides.
+//! Scenarios drawn from seeds are played in lock step in both worlds. `TWISTOR_SEEDS` is the number
+//! of seeds (`5000`) or their range (`17..18`). A difference prints its seed, its steps and both
+//! records.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -32,7 +33,7 @@ fn the_same(scenario: impl Fn(u64) -> Scenario) {
         if play(&scenario).is_ok() {
             continue;
         }
-        // What does not come again is the machine's doing: it was busy for longer than a scenario can wait.
+        // A difference that does not recur was caused by a machine that was busy for too long.
         match play(&scenario) {
             Ok(()) => passing += 1,
             Err(difference) => bad.push((scenario, difference)),
@@ -69,8 +70,8 @@ fn seeds() -> Range<u64> {
     }
 }
 
-/// In a usual run.
+/// The number of scenarios of a usual run.
 const SCENARIOS: u64 = 400;
 
-/// So many differences are enough to look at.
+/// The number of differences after which the test stops.
 const MOST: usize = 3;

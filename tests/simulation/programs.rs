@@ -1,4 +1,4 @@
-//! Child processes of simulated hosts do what a script says, in virtual time.
+//! Child processes of simulated hosts follow their scripts, in virtual time.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use twistor::{
     TerminalSize,
 };
 
-/// A host that has one program, and begins it.
+/// Runs a host with one program, and starts it.
 fn run(
     write: impl FnMut(&mut SimProgram, &SpawnProcess) + 'static,
     started: impl FnMut(&mut ProcessTransport<'_>) + 'static,
@@ -61,7 +61,7 @@ fn it_reads_what_is_written_however_much_it_is() {
 #[test]
 fn it_waits_for_input_that_does_not_come() {
     type Write = fn(&mut SimProgram);
-    // Each of them waits, in whatever way, for a parent that says nothing and reads nothing.
+    // Each of these waits for a parent that neither writes nor reads.
     let scripts: [Write; 4] = [
         |script| {
             script.cat();
@@ -192,7 +192,7 @@ fn signals_end_it_unless_it_catches_or_ignores_them() {
 
 #[test]
 fn a_supervisor_can_be_tested_for_a_day_in_a_moment() {
-    /// Begins its child again a minute after each end.
+    /// Restarts its child a minute after each end.
     struct Kept(Rc<RefCell<usize>>);
     impl Kept {
         fn begin(reactor: &mut Reactor, count: Rc<RefCell<usize>>) {

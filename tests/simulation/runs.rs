@@ -1,4 +1,5 @@
-//! A simulation runs as its script says, ends with a reason that helps, and leaves the same trace for the same seed.
+//! A simulation follows its script, reports a useful error, and leaves the same trace for the same
+//! seed.
 
 use crate::world::child::test_path;
 use std::cell::{Cell, RefCell};
@@ -14,7 +15,7 @@ use twistor::{Phase, Protocol, Reactor, Settings, Signal, SystemEvent, Transport
 const SECOND: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(10);
 
-/// A server that echoes, and a client that is connected to it and does nothing.
+/// Creates an echo server, and a connected client that does nothing.
 fn connected(seed: u64) -> (Simulation, Host, Host, Record) {
     let mut simulation = Simulation::new(seed);
     let (server, client) = (simulation.host("server"), simulation.host("client"));
@@ -27,14 +28,14 @@ fn connected(seed: u64) -> (Simulation, Host, Host, Record) {
     (simulation, server, client, record)
 }
 
-// -- how a run ends --
+// -- the end of a run --
 
 #[test]
 fn a_run_that_waits_for_ever_says_who_waits_for_what() {
     let (mut simulation, ..) = connected(1);
     let error = simulation.run_until(|_| false).unwrap_err();
     let RunError::Deadlock { at, waiting } = error else { panic!("{error}") };
-    // The connector's limit was the last that happened.
+    // The connector's timeout was the last event.
     assert!(at.since_origin() >= SECOND);
     for line in [
         "server listens on 0.0.0.0:80",
@@ -79,7 +80,7 @@ fn a_circle_in_which_no_time_passes_is_found() {
 
 #[test]
 fn a_circle_of_packets_that_take_no_time_is_the_links() {
-    /// Says something first, and then whatever it hears.
+    /// Sends at the start, and echoes.
     struct Echo;
     impl Protocol for Echo {
         fn connection_made(&mut self, transport: &mut Transport<'_>) {
@@ -165,7 +166,7 @@ fn a_host_has_no_reactor_between_its_end_and_its_restart() {
         let text = asked.downcast_ref::<String>().unwrap();
         assert!(text.contains("server ") && text.contains(why) && text.contains("`restart`"), "{text}");
         assert_eq!((simulation.sockets(server), simulation.reactor_ref(server).is_none()), (0, true));
-        // Nothing was to be booted: the new process has nothing.
+        // Without a boot function, the new process is empty.
         simulation.restart(server).unwrap();
         assert_eq!(simulation.reactor(server).resource_count(), 0);
         end(&mut simulation, server);
@@ -254,7 +255,7 @@ fn a_step_is_a_turn_or_a_time_or_nothing() {
     assert_eq!(simulation.turns(), steps.len() as u64);
     assert_eq!(simulation.now().since_origin(), SECOND);
     while simulation.step().unwrap() != Step::Nothing {}
-    // A datagram that nobody waits for is a time at which nobody has a turn.
+    // The arrival of an unexpected datagram is an event without a turn.
     let socket = simulation.bind_datagrams(host, (simulation.address(host), 0).into()).unwrap();
     let other = simulation.host("other");
     socket.send_to(b"hello", (simulation.address(other), 9).into()).unwrap();
@@ -321,7 +322,7 @@ fn calls_that_cost_time_make_timers_late() {
     let told = Rc::clone(&at);
     simulation.reactor(host).call_later(MOMENT, move |reactor| told.set(reactor.now().since_origin()));
     simulation.run_for(10 * SECOND).unwrap();
-    // The poll of the turn before took a second; so did the one that comes before a timer which is late.
+    // The poll of the previous turn took a second, and so did the extra poll before a late timer.
     assert_eq!(at.get(), 2 * SECOND);
 }
 
@@ -486,7 +487,7 @@ fn a_handler_takes_the_place_of_the_graceful_stop() {
 fn a_program_that_leaves_signals_alone_dies_of_them() {
     let mut simulation = Simulation::new(1);
     let host = simulation.host("host");
-    // Of a process before it, nothing is left that would watch.
+    // No signal watch of the previous process is left.
     simulation.reactor(host);
     simulation.kill(host);
     simulation.set_settings(host, Settings { handle_signals: false, ..Settings::default() });
@@ -500,7 +501,7 @@ fn a_program_that_leaves_signals_alone_dies_of_them() {
 fn a_paused_process_has_its_signals_when_it_goes_on() {
     let (mut simulation, _, client, record) = connected(1);
     simulation.pause(client);
-    // The second one finds the first still under way.
+    // The second signal arrives while the first one's stop is in progress.
     for signal in [Signal::Terminate, Signal::Terminate] {
         simulation.signal(client, signal);
     }
@@ -619,7 +620,7 @@ fn the_first_failing_seed_is_reported_with_how_to_repeat_it() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
-    // A panic that the scenario does not look for.
+    // A panic that the scenario does not check for.
     let text = why(|simulation| {
         let host = simulation.host("host");
         simulation.reactor(host).call_later(Duration::ZERO, |_| panic!("no"));

@@ -1,4 +1,5 @@
-//! Random topologies, protocols that do anything, and any fault: the promises of a connection hold for every seed.
+//! Random topologies, protocols that do anything, and any fault: the promises of a connection hold
+//! for every seed.
 
 mod errand;
 mod ledger;
@@ -17,7 +18,7 @@ use twistor::sim::{Exploration, Simulation};
 
 type Acts = BTreeMap<&'static str, u64>;
 
-/// Runs seeds, and counts what protocols did.
+/// Runs seeds, and counts the protocols' calls.
 fn explore(seeds: std::ops::Range<u64>) -> (Exploration, Acts) {
     let acts = RefCell::new(Acts::new());
     let seen = Simulation::explore(seeds, |simulation| {
@@ -45,14 +46,15 @@ fn every_promise_holds_under_chaos() {
     assert!(gone.is_empty(), "the public interface has no such calls: {gone:#?}");
 }
 
-/// Calls that no protocol of a simulation makes: it has reactors of its own, and gives them their turns.
+/// Calls that no protocol of a simulation makes, because the simulation creates and turns the
+/// reactors.
 const APART: &[&str] = &[
-    // Of the real network, or of its turns.
+    // Reactors on the real network, and turns.
     "Reactor::new",
     "Reactor::with_settings",
     "Reactor::run",
     "Reactor::iterate",
-    // Descriptors are the system's.
+    // Real descriptors.
     "Reactor::adopt_connection",
     "Reactor::adopt_datagram",
     "Reactor::adopt_listener",
@@ -61,7 +63,7 @@ const APART: &[&str] = &[
     "Transport::receive_descriptors",
     "Transport::detach",
     "Transport::write_descriptors",
-    // Child processes: the hosts of a soak have none.
+    // Child processes: the hosts of the soak have none.
     "ProcessTransport::call_later",
     "ProcessTransport::close_pipes",
     "ProcessTransport::close_stderr",
@@ -89,7 +91,7 @@ const APART: &[&str] = &[
     "Reactor::processes",
     "Reactor::spawn_process",
     "Reactor::with_process",
-    // The program has them once, and no host does.
+    // Standard streams belong to the process, and a host has none.
     "Reactor::standard_streams",
 ];
 
@@ -108,7 +110,8 @@ fn the_same_seed_gives_the_same_trace_across_processes() {
     if std::env::var_os(ANOTHER).is_some() {
         return println!("{hashes:?}");
     }
-    // Other addresses in memory, another environment, another working directory.
+    // Another process has other addresses in memory, another environment and another working
+    // directory.
     let name = test_path(the_same_seed_gives_the_same_trace_across_processes);
     let other = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])

@@ -1,4 +1,4 @@
-//! Whatever strikes a host is felt while it lasts, and over when it is mended.
+//! Each injected fault has an effect while it lasts, and none after it is cleared.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ impl Protocol for Echo {
     }
 }
 
-/// Connects every second, says 4 KiB, and counts the connections on which all of it came back.
+/// Connects every second, sends 4 KiB, and counts the connections with a complete echo.
 #[derive(Clone)]
 struct Caller {
     answered: Rc<Cell<u32>>,
@@ -57,7 +57,7 @@ impl ClientFactory for Caller {
     }
 }
 
-/// How many of sixty calls were answered before, during and after.
+/// Returns the number of answered calls, of sixty, before, during and after a fault.
 fn calls(kind: FaultKind) -> [u32; 3] {
     let mut simulation = Simulation::new(1);
     simulation.set_links(Link::fixed(Duration::from_millis(5)));
@@ -67,7 +67,7 @@ fn calls(kind: FaultKind) -> [u32; 3] {
     let answered = Rc::clone(&caller.answered);
     let options = ConnectTcp { timeout: SECOND, ..ConnectTcp::new("server", 7) };
     simulation.reactor(client).connect_tcp(options, caller).unwrap();
-    // What concerns names or descriptors concerns the caller.
+    // Faults of name resolution affect the calling host.
     let host = match kind {
         FaultKind::NameFailure => client,
         _ => server,
@@ -94,7 +94,7 @@ fn every_strike_is_felt_and_over_when_it_is_mended() {
         let [before, during, after] = calls(*kind);
         assert!(before > 50, "{kind}: {before} before");
         match kind {
-            // What one caller at a time does not feel much, or at all.
+            // Faults that affect single calls little, or not at all.
             Reset | ClockStep | ClockDrift | DescriptorLimit | SlowReader => {}
             _ => assert!(during < 5, "{kind}: {during} during"),
         }

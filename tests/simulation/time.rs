@@ -1,4 +1,4 @@
-//! Time that passes in a simulation has passed for all who are in it.
+//! Virtual time advances for all hosts of a simulation.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! UNIX sockets of a simulation: inside a host, whatever happens between hosts; their files outlive who is killed.
+//! Simulated UNIX sockets are local to a host, are not affected by links, and leave their files
+//! behind when a process is killed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -24,7 +25,7 @@ fn name() -> UnixAddress {
     "/run/echo".parse().unwrap()
 }
 
-/// A host whose reactor listens, and does so again when it comes back.
+/// Creates a host whose reactor listens, again after each restart.
 fn listening(simulation: &mut Simulation) -> Host {
     let host = simulation.host("here");
     simulation.boot(host, |reactor| reactor.listen_unix(name(), || Echo).map(|_| ())).unwrap();
@@ -145,7 +146,8 @@ fn two_processes_of_a_host_know_each_other_by_different_numbers() {
     seen.sort_unstable();
     assert_eq!(seen.len(), 3);
     assert!(seen[0].is_some());
-    // The reactor is on both ends of one, the plain socket's process on one of the other.
+    // The reactor is at both ends of one connection, and the plain socket's process at one end of
+    // the other.
     seen.dedup();
     assert_eq!(seen.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Every file of a test program's folder is compiled into it.
+//! Checks that every file of a test program's folder is compiled into it.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn every_file_of_the_folder_is_a_module() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
         let declared = main.lines().any(|line| line == format!("mod {name};"));
-        // A folder beside a file of its name belongs to that file.
+        // A folder beside a file of the same name belongs to that file.
         let part = path.is_dir() && path.with_extension("rs").exists();
         assert!(name == "main" || declared || part, "{} is no module of main.rs", path.display());
     }

@@ -7,7 +7,7 @@ use twistor::{Handle, Reactor};
 
 use super::ledger::Ledger;
 
-/// Begins one, which is cancelled at some time perhaps.
+/// Spawns a task, and may cancel it later.
 pub fn begin(ledger: &Ledger, reactor: &mut Reactor) {
     ledger.acts("Reactor::handle");
     let handle = reactor.handle();
@@ -38,7 +38,7 @@ pub fn begin(ledger: &Ledger, reactor: &mut Reactor) {
     });
 }
 
-/// Some waits, and an errand of its own, which it may forget.
+/// Waits several times, and spawns a task of its own, which it may drop.
 async fn errand(ledger: Ledger, depth: u64) -> u64 {
     ledger.acts("Handle::current");
     assert!(Handle::current().is_some_and(|current| current.is_same(&here())));

@@ -1,4 +1,4 @@
-//! What every connection of a world has sent and received, and what must hold of it.
+//! Bookkeeping of all connections of a world, and their invariants.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use twistor::sim::{Network, Random};
 
-/// The books of one world; clones share them.
+/// The bookkeeping of one world. Clones share it.
 #[derive(Clone)]
 pub struct Ledger {
     pub network: Network,
@@ -14,16 +14,17 @@ pub struct Ledger {
 }
 
 struct Books {
-    /// What protocols draw.
+    /// The random stream of protocols.
     random: Random,
     lines: Vec<Line>,
-    /// What was done how often, by the name of the call.
+    /// Counters of calls by name.
     acts: BTreeMap<&'static str, u64>,
-    /// Nobody begins anything new.
+    /// No new work is started.
     quiet: bool,
 }
 
-/// A connection: the side that connected, and the one that accepted once it has said who it is.
+/// A connection: the connecting side, and the accepting side after its first bytes have identified
+/// it.
 #[derive(Clone, Default)]
 struct Line {
     ends: [Option<Track>; 2],
@@ -43,15 +44,15 @@ pub struct End {
     pub writing_paused: bool,
     pub has_producer: bool,
     pub closing: bool,
-    /// Over a UNIX socket; and nothing was thrown away at its end.
+    /// A UNIX stream; and whether no data was discarded at its end.
     pub unix: bool,
     pub clean: bool,
-    /// Its process has ended without a word.
+    /// The process was killed or crashed.
     pub gone: bool,
 }
 
 impl End {
-    /// Whether the reactor takes what is written now.
+    /// Returns whether the reactor accepts writes now.
     pub fn takes_writes(&self) -> bool {
         !self.lost && !self.write_ended && (!self.closing || self.has_producer)
     }
@@ -72,7 +73,7 @@ impl Ledger {
         self.random().below(limit)
     }
 
-    /// A call is made.
+    /// Counts a call.
     pub fn acts(&self, name: &'static str) {
         *self.books.borrow_mut().acts.entry(name).or_default() += 1;
     }
@@ -89,14 +90,14 @@ impl Ledger {
         self.books.borrow().quiet
     }
 
-    /// A connection begins; its number.
+    /// Adds a connection, and returns its number.
     pub fn open_line(&self, client: &Track) -> u32 {
         let mut books = self.books.borrow_mut();
         books.lines.push(Line { ends: [Some(Rc::clone(client)), None] });
         books.lines.len() as u32 - 1
     }
 
-    /// The side that accepted has learned which one it is.
+    /// Sets the accepting side of a connection.
     pub fn join(&self, number: u32, server: &Track) {
         let mut books = self.books.borrow_mut();
         let line = &mut books.lines[number as usize];
@@ -104,13 +105,13 @@ impl Ledger {
         line.ends[1] = Some(Rc::clone(server));
     }
 
-    /// The end of what comes was read: all that the other side wrote has come.
+    /// At the end of input, checks that all bytes of the other side have arrived.
     pub fn check_end_of_input(&self, number: Option<u32>, side: usize) {
         let Some(number) = number else { return };
         let line = self.books.borrow().lines[number as usize].clone();
         let (Some(here), Some(there)) = (&line.ends[side], &line.ends[1 - side]) else { return };
         let (here, there) = (here.borrow(), there.borrow());
-        // A UNIX socket that is closed without ado looks like one that had nothing more to say.
+        // A UNIX socket closed without a shutdown looks like one that has sent everything.
         let cut_short = here.unix && there.lost && !there.clean;
         assert!(
             cut_short || there.gone || here.received == there.written,
@@ -120,7 +121,7 @@ impl Ledger {
         );
     }
 
-    /// What was received was sent before.
+    /// Checks that the received bytes were sent.
     pub fn check_received(&self, number: Option<u32>, side: usize) {
         let Some(number) = number else { return };
         let line = self.books.borrow().lines[number as usize].clone();
@@ -129,7 +130,7 @@ impl Ledger {
         }
     }
 
-    /// After a long time without faults: whatever both sides hold open has brought everything.
+    /// After a long time without faults, checks that open connections have delivered everything.
     pub fn check_all_arrived(&self) {
         for (number, line) in self.books.borrow().lines.iter().enumerate() {
             let [Some(client), Some(server)] = &line.ends else { continue };
@@ -142,7 +143,7 @@ impl Ledger {
         }
     }
 
-    /// Every connection that was made was lost, but for those whose process was not there to hear of it.
+    /// Checks that every connection that was made was lost, unless its process was killed.
     pub fn check_all_lost(&self) {
         for (number, line) in self.books.borrow().lines.iter().enumerate() {
             for end in line.ends.iter().flatten() {
@@ -153,8 +154,8 @@ impl Ledger {
     }
 }
 
-/// The byte at a place of the stream from the side that connected (0) or accepted (1): no two
-/// stretches of it are alike.
+/// Returns the byte at a position of the stream of the connecting (0) or accepting (1) side. No two
+/// ranges are equal.
 pub fn byte_at(place: u64, side: usize) -> u8 {
     let mixed = (place ^ (side as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 56) as u8

@@ -1,4 +1,5 @@
-//! Every datagram of a world: what was sent may come, as it was sent, and no more often than the world doubles it.
+//! Bookkeeping of all datagrams of a world: each one arrives unchanged or not at all, and at most
+//! as often as the world duplicates it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -6,33 +7,33 @@ use std::rc::Rc;
 
 use super::ledger::byte_at;
 
-/// The books of one world's datagrams; clones share them.
+/// The datagrams of one world. Clones share them.
 #[derive(Clone, Default)]
 pub struct Post(Rc<RefCell<Books>>);
 
 #[derive(Default)]
 struct Books {
-    /// UDP: by number.
+    /// UDP datagrams by number.
     lengths: Vec<usize>,
-    /// UNIX: by number of the sender.
+    /// UNIX senders by number.
     lines: Vec<Line>,
 }
 
-/// What a UNIX sender has sent, and what came of it.
+/// The datagrams that a UNIX sender has sent.
 #[derive(Default)]
 struct Line {
     written: u32,
     given_up: u32,
-    /// The number that comes next, and how many were left out.
+    /// The number of the next one, and the count of missing ones.
     next: u32,
     missing: u32,
 }
 
-/// What a socket has received: how often each number came.
+/// The receive count of each number, for one socket.
 pub type Seen = BTreeMap<u32, u32>;
 
 impl Post {
-    /// A datagram of this length, and at least four bytes, that nobody has sent before.
+    /// Returns a new datagram of this length, at least four bytes.
     pub fn letter(&self, length: usize) -> Vec<u8> {
         let number = self.0.borrow().lengths.len() as u32;
         let mut letter = number.to_be_bytes().to_vec();
@@ -41,7 +42,7 @@ impl Post {
         letter
     }
 
-    /// One came, whole or cut.
+    /// Checks a received datagram, whole or truncated.
     pub fn came(&self, seen: &mut Seen, data: &[u8], cut: bool) {
         let head = data.first_chunk().expect("the shortest has four bytes");
         let number = u32::from_be_bytes(*head);
@@ -55,13 +56,13 @@ impl Post {
         assert!(*times <= 2, "{number} came {times} times");
     }
 
-    /// One more UNIX sender.
+    /// Adds a UNIX sender, and returns its number.
     pub fn open_line(&self) -> u32 {
         self.0.borrow_mut().lines.push(Line::default());
         self.0.borrow().lines.len() as u32 - 1
     }
 
-    /// What it sends next.
+    /// Returns a sender's next datagram.
     pub fn next_of(&self, line: u32) -> [u8; 8] {
         let number = self.0.borrow().lines[line as usize].written;
         let mut bytes = [0; 8];
@@ -78,7 +79,8 @@ impl Post {
         self.0.borrow_mut().lines[line as usize].given_up += 1;
     }
 
-    /// One of a line came: none is out of order, and none is missing but those that the sender was told of.
+    /// Checks a sender's received datagram: it is in order, and only datagrams whose send failed
+    /// are missing.
     pub fn came_in_line(&self, data: &[u8]) {
         let (line, number) = data.split_at(4);
         let (line, number) = (u32::from_be_bytes(line.try_into().unwrap()), number.try_into().unwrap());

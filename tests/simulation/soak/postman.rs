@@ -1,4 +1,4 @@
-//! Protocols of datagrams that do anything that they may do.
+//! Datagram protocols that do anything that they may do.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use twistor::{Address, DatagramProtocol, DatagramTransport, Interface, Reason, S
 use super::ledger::Ledger;
 use super::post::{Post, Seen};
 
-/// Where a socket is in its life, which protocols check.
+/// The state of a socket, which protocols check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     New,
@@ -20,7 +20,7 @@ enum Life {
 pub struct Postman {
     ledger: Ledger,
     post: Post,
-    /// Where the others are; with one peer, that one.
+    /// The addresses of the other sockets; for a connected socket, its peer.
     others: Vec<SocketAddr>,
     seen: Seen,
     life: Life,
@@ -51,7 +51,7 @@ impl Postman {
             _ => self.ledger.below(100),
         };
         let letter = self.post.letter(length as usize);
-        // What waits already may be too much, or the socket be closed.
+        // The send queue may be full, or the socket closed.
         let _ = match to {
             None => {
                 self.ledger.acts("DatagramTransport::write");
@@ -77,7 +77,7 @@ impl Postman {
         }
         let group = IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3));
         let interface = if self.ledger.below(3) == 0 { Interface::Index(1) } else { Interface::Default };
-        // A fault may let any of these fail.
+        // An injected fault may make any of these fail.
         match self.ledger.below(16) {
             0..=4 => self.send(transport, Some(self.anybody())),
             5 => (0..self.ledger.below(60)).for_each(|_| self.send(transport, Some(self.anybody()))),
@@ -131,7 +131,7 @@ impl Postman {
                 let reactor = transport.reactor();
                 assert!(reactor.datagrams().contains(&id) && reactor.now() >= now);
                 assert!(reactor.datagram_transport(id).is_some());
-                // It is out of its place.
+                // The protocol is out of its slot during its callback.
                 assert!(reactor.with_datagram(id, |_: &mut Postman, _| ()).is_none());
             }
             14 if self.ledger.below(10) == 0 => {
@@ -197,7 +197,7 @@ impl DatagramProtocol for Postman {
     }
 }
 
-/// A UNIX socket that takes what the senders of its host send.
+/// A UNIX socket that receives from the senders of its host.
 pub struct Letterbox(pub Post);
 
 impl DatagramProtocol for Letterbox {
@@ -207,7 +207,7 @@ impl DatagramProtocol for Letterbox {
     }
 }
 
-/// A UNIX socket that sends to a letterbox.
+/// A UNIX socket that sends to a `Letterbox`.
 pub struct Correspondent {
     ledger: Ledger,
     post: Post,

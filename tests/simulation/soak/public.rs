@@ -1,10 +1,11 @@
-//! The calls of the public interface, as its source has them: what is new there has to be tried here.
+//! The list of public calls, read from the source. A new call has to be exercised by the soak.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// `Type::function` for each public method of the reactor's folder, and of addresses, and `function` for those of no type.
+/// Returns `Type::function` for each public method of the reactor's folder and of addresses, and
+/// `function` for free functions.
 pub fn calls() -> BTreeSet<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = vec![source.join("net/address.rs"), source.join("reactor")];

@@ -1,4 +1,4 @@
-//! A world of hosts that listen to and call each other, under chaos, and how it has to end.
+//! A world of hosts that listen and connect to each other under chaos, and the checks at its end.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use super::postman::{Correspondent, Letterbox, Postman, UDP_PORT};
 use super::wanderer::Wanderer;
 use super::wayward::Wayward;
 
-/// The protocols of one host's process.
+/// The connection ends of one host's process.
 type Tracks = Rc<RefCell<Vec<Track>>>;
 
-/// One seed.
+/// Runs one seed.
 pub fn wander(simulation: &mut Simulation) -> Ledger {
     let mut random = simulation.random("scenario");
     let ledger = Ledger::new(&simulation.network());
@@ -42,7 +42,7 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
     let length = Duration::from_millis(500 + random.below(20_000));
     simulation.run_for(length).unwrap();
 
-    // Faults end; what is open brings everything.
+    // Faults end; open connections deliver everything.
     simulation.stop_chaos();
     ledger.be_quiet();
     simulation.set_links(Link::default());
@@ -55,7 +55,7 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
 
     mail.check(simulation);
 
-    // Everything is closed, and nothing is left: on those that run, and then on those that stopped.
+    // Everything is closed. Leftovers are checked on running hosts, then on stopped ones.
     for host in &hosts {
         close_all(simulation, *host);
     }
@@ -126,11 +126,11 @@ impl Mail {
         let sent = 20;
         for number in 0..sent {
             let data = vec![number as u8; 1 + random.index(3000)];
-            // A crash takes the socket with it.
+            // A crash closes the socket.
             let _ = sender.send_to(&data, to);
         }
         if random.chance(0.2) {
-            // More than anybody keeps.
+            // More than any receive queue holds.
             for _ in 0..300 {
                 let _ = sender.send_to(&[0], to);
             }
@@ -138,7 +138,7 @@ impl Mail {
         Mail { sender, receiver, sent }
     }
 
-    /// What came was sent, and came twice at most.
+    /// Checks that each received datagram was sent, and arrived at most twice.
     fn check(self, simulation: &Simulation) {
         let mut buffer = [0; 4096];
         let mut came = vec![0; self.sent as usize];
@@ -148,13 +148,13 @@ impl Mail {
             assert!(buffer[..count].iter().all(|byte| *byte == buffer[0]));
             came[usize::from(buffer[0])] += 1;
         }
-        // The first number is that of a flood as well.
+        // The first number is that of the flood as well.
         assert!(came.iter().skip(1).all(|times| *times <= 2), "{came:?}");
         drop(self.sender);
     }
 }
 
-/// Notes whose process has ended without a word: nobody told its protocols.
+/// Marks the ends of killed processes, whose protocols get no further callback.
 fn watch_for_ends(simulation: &mut Simulation, hosts: &[Host], tracks: &[Tracks]) {
     for (host, tracks) in hosts.iter().zip(tracks) {
         look_again(simulation, *host, Rc::clone(tracks));
@@ -201,7 +201,7 @@ fn close_all(simulation: &mut Simulation, host: Host) {
     }
 }
 
-/// What runs on a host.
+/// The program of a host.
 #[derive(Clone)]
 struct Program {
     ledger: Ledger,
@@ -228,7 +228,7 @@ impl Program {
         listen.backlog = 1 + self.ledger.below(20) as u32;
         let program = self.clone();
         acts("factory");
-        // Some are refused.
+        // Some connections are refused.
         let ledger = self.ledger.clone();
         let wanderers = factory(move |_| (ledger.below(20) > 0).then(|| program.wanderer(1)));
         let listener = match self.ledger.below(3) {
@@ -239,7 +239,7 @@ impl Program {
             }
             _ => reactor.listen_tcp(listen, wanderers),
         };
-        // A fault may let it fail: the host tries again.
+        // An injected fault may make it fail: the host tries again.
         let Ok(listener) = listener else {
             let program = self.clone();
             reactor.call_later(Duration::from_secs(1), move |reactor| {
@@ -270,7 +270,7 @@ impl Program {
         Ok(())
     }
 
-    /// One of two names, so that some ask in vain.
+    /// Returns one of two names, so that some connects fail.
     fn unix_name(&self) -> UnixAddress {
         match self.ledger.below(2) {
             0 => {
@@ -284,7 +284,7 @@ impl Program {
         }
     }
 
-    /// A fault may let any of these fail: then there is none.
+    /// Listens on UNIX sockets. An injected fault may make any of these calls fail.
     fn listen_unix(&self, reactor: &mut Reactor) {
         self.ledger.acts("Reactor::listen_unix");
         self.ledger.acts("ListenUnix::new");
@@ -327,7 +327,7 @@ impl Program {
         self.ledger.acts("Reactor::connect_udp_with");
         let mut to = self.doors[self.ledger.below(self.doors.len() as u64) as usize];
         if self.ledger.below(4) == 0 {
-            // Nobody is there.
+            // A port without a socket.
             to.set_port(UDP_PORT + 1);
         }
         let postman = Postman::new(&self.ledger, &self.post, vec![to]);
@@ -397,7 +397,7 @@ impl Program {
         }
     }
 
-    /// Something at the reactor's own, again and again.
+    /// Repeatedly calls methods of the reactor itself.
     fn tick(&self, reactor: &mut Reactor, others: usize) {
         let program = self.clone();
         let delay = Duration::from_millis(20 + self.ledger.below(300));
@@ -446,7 +446,7 @@ impl Program {
             }
             6 => {
                 acts("Reactor::call_when_running");
-                // It may have stopped in between.
+                // It may have stopped meanwhile.
                 let running = reactor.running();
                 reactor.call_when_running(move |reactor| assert!(running || !reactor.running()));
                 acts("Reactor::running");
@@ -488,7 +488,7 @@ impl Program {
             16 | 17 => errand::begin(&self.ledger, reactor),
             11 if self.ledger.below(40) == 0 => {
                 acts("Reactor::stop");
-                // What waits to be sent is lost with it, and the peers see resets.
+                // Unsent bytes are lost, and the peers see resets.
                 let _ = reactor.stop();
             }
             12 if self.ledger.below(40) == 0 => {
@@ -504,7 +504,7 @@ impl Program {
     }
 }
 
-/// Connects again some times.
+/// A client that reconnects some times.
 struct Caller {
     program: Program,
     reconnects: u64,

@@ -1,4 +1,4 @@
-//! A protocol that does anything that a protocol may do, and checks what it is told.
+//! A protocol that does anything that a protocol may do, and checks its callbacks.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,12 +12,12 @@ use super::wayward::Wayward;
 pub struct Wanderer {
     ledger: Ledger,
     track: Track,
-    /// 0 when it connected, 1 when it accepted.
+    /// 0 for the connecting side, 1 for the accepting side.
     side: usize,
     number: Option<u32>,
-    /// The first bytes that came: whose connection it is.
+    /// The first received bytes, which identify the connection.
     header: Vec<u8>,
-    /// It asked to be called once more.
+    /// It has called `schedule_data_received`.
     again: bool,
 }
 
@@ -32,7 +32,7 @@ impl Wanderer {
         write(&self.track, self.side, transport, count);
     }
 
-    /// What holds whenever something is told.
+    /// Checks the invariants of every callback.
     fn check(&self, transport: &Transport<'_>) {
         let end = self.track.borrow();
         assert!(end.made && !end.lost, "told outside of its life");
@@ -125,7 +125,7 @@ impl Wanderer {
             }
             25 => {
                 acts("Transport::set_tcp_nodelay");
-                // A fault may let it fail.
+                // An injected fault may make it fail.
                 let _ = transport.set_tcp_nodelay(true);
             }
             26 => {
@@ -145,7 +145,7 @@ impl Wanderer {
                 let id = transport.id();
                 assert!(transport.reactor().transport(id).is_some());
                 let (peer, host) = (transport.peer().clone(), transport.host());
-                // A fault may keep the own address from being known.
+                // An injected fault may hide the local address.
                 if let (Some(peer), Some(host)) = (peer.unix(), host.unix()) {
                     acts("Address::unix");
                     acts("UnixAddress::is_unnamed");
@@ -155,7 +155,7 @@ impl Wanderer {
                     assert!(server.path().is_some() || server.abstract_name().is_some());
                     assert_eq!(host.is_unnamed(), self.side == 0);
                     acts("Transport::peer_credentials");
-                    // A fault may let it fail.
+                    // An injected fault may make it fail.
                     let _ = transport.peer_credentials();
                     acts("Transport::extension");
                     acts("Reactor::building");
@@ -167,7 +167,7 @@ impl Wanderer {
                     assert!(peer.port().is_some() && host.socket_address().is_some());
                     assert!(host.ip().is_some());
                 }
-                // Whoever accepted did not connect.
+                // Only the connecting side has a connect time.
                 assert!(self.side == 0 || transport.connect_time().is_none());
                 assert!(transport.now() <= transport.reactor().now());
             }
@@ -184,7 +184,7 @@ impl Wanderer {
                 acts("Reactor::connections");
                 let others = transport.reactor().connections();
                 let other = others[self.ledger.below(others.len() as u64) as usize];
-                // One more resumes another.
+                // Other connections are resumed more often than paused.
                 if let Some(mut other) = transport.reactor().transport(other) {
                     other.resume_reading();
                 }
@@ -238,7 +238,7 @@ impl Wanderer {
 
     fn register(&mut self, transport: &mut Transport<'_>, kind: ProducerKind) {
         self.ledger.acts("Transport::register_producer");
-        // On a connection that is closing it is told to stop, and that is all.
+        // A closing connection stops the producer at once.
         let taken = self.track.borrow().takes_writes() && !transport.is_closing();
         let source = Source {
             track: Rc::clone(&self.track),
@@ -251,7 +251,7 @@ impl Wanderer {
             self.track.borrow_mut().has_producer = true;
         }
         if kind == ProducerKind::Push {
-            // It is over some time later.
+            // A push producer ends some time later.
             let delay = Duration::from_millis(self.ledger.below(500));
             transport.call_later(delay, |this: &mut Wanderer, transport| {
                 transport.unregister_producer();
@@ -272,7 +272,7 @@ impl Wanderer {
 }
 
 fn write(track: &Track, side: usize, transport: &mut Transport<'_>, count: usize) {
-    // Its connector may have been told to disconnect.
+    // The connector may have been disconnected.
     track.borrow_mut().closing |= transport.is_closing();
     let first = track.borrow().written;
     let bytes: Vec<u8> = (first..first + count as u64).map(|place| byte_at(place, side)).collect();
@@ -393,7 +393,7 @@ impl Protocol for Wanderer {
             assert!(error.is::<std::fmt::Error>() && error.error::<std::fmt::Error>().is_some());
             assert_eq!(*error, ProtocolError::new(std::fmt::Error));
         }
-        // Does nothing any more, and breaks nothing.
+        // Writing after the loss has no effect.
         transport.write(b"too late");
         transport.lose_connection();
         transport.pause_reading();
@@ -433,5 +433,5 @@ impl Producer for Source {
     }
 }
 
-/// The buffer's limit, and one write.
+/// The limit of unsent bytes: the buffer's limit and one write.
 const MOST_UNSENT: usize = 1024 * 1024 + 64 * 1024;

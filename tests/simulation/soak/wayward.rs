@@ -1,4 +1,4 @@
-//! A layer that holds everything up as it likes, and loses nothing.
+//! A layer that delays everything at random, and loses nothing.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct Wayward {
     lost: bool,
 }
 
-/// One direction: bytes kept, and whether the end follows them.
+/// One direction: held bytes, and whether the end follows them.
 #[derive(Default)]
 struct Held {
     bytes: Vec<u8>,
@@ -30,7 +30,7 @@ impl Wayward {
         below.set_timer(Duration::from_millis(self.ledger.below(200)));
     }
 
-    /// Whether it lets this through at once: nothing waits, and it is in the mood.
+    /// Returns whether data passes at once: none is held, and a random draw agrees.
     fn through(&self, held: &Held) -> bool {
         held.bytes.is_empty() && !held.ending && (self.ledger.is_quiet() || self.ledger.below(2) == 0)
     }

@@ -1,4 +1,4 @@
-//! Who plays: protocols that record what they see, and do what their manners are.
+//! Recording protocols with a choice of behaviours.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,52 +12,53 @@ use twistor::{
 
 use super::step::Deed;
 
-/// What an actor does by itself.
+/// The behaviour of an actor without steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Closes when the peer has sent its end, as protocols do by default.
+    /// Closes at the peer's FIN, as protocols do by default.
     Plain,
-    /// Goes on when the peer has sent its end.
+    /// Stays open at the peer's FIN.
     Stays,
-    /// Sends back what it gets.
+    /// Echoes.
     Echoes,
-    /// Sends so many bytes at once.
+    /// Sends this number of bytes at the start.
     Greets(usize),
-    /// Greets and closes.
+    /// Sends this number of bytes at the start, and closes.
     GreetsAndCloses(usize),
-    /// Closes when it has got so many bytes.
+    /// Closes after it has received this number of bytes.
     HangsUp(usize),
-    /// Aborts when it has got so many bytes.
+    /// Aborts after it has received this number of bytes.
     Aborts(usize),
-    /// Does not read on when it has got so many bytes.
+    /// Pauses reading after it has received this number of bytes.
     Pauses(usize),
-    /// Answers the end with so many bytes and its own end.
+    /// Answers the peer's FIN with this number of bytes and its own FIN.
     AnswersTheEnd(usize),
-    /// Sends its own end at once, and reads on.
+    /// Sends FIN at the start, and reads on.
     OnlyReads,
-    /// A producer sends so many pieces of so many bytes, whenever the last has left. (It does not send its end as well: that takes
-    /// a turn for each piece, and how many turns the peer has meanwhile is nobody's promise.)
+    /// A producer sends a number of pieces of a number of bytes, each when the last one has left.
+    /// It sends no FIN: the producer needs a turn for each piece, and the peer's number of turns
+    /// meanwhile is not part of the contract.
     Produces(usize, usize),
 }
 
-/// Something that was seen.
+/// A recorded event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// So many bytes, in however many pieces, and a sum of them.
+    /// The number of received bytes, in any number of pieces, and their checksum.
     Data(usize, u32),
     Event(String),
 }
 
-/// What everybody saw, and the names of their connections.
+/// The records of all actors, and their connections.
 #[derive(Default)]
 pub struct Book {
     pub seen: BTreeMap<String, Vec<Seen>>,
     pub connections: BTreeMap<String, ConnectionId>,
-    /// How many bytes each has sent: what comes next is decided by that.
+    /// The number of bytes that each actor has sent, which determines the next bytes.
     sent: BTreeMap<String, usize>,
-    /// There is a producer.
+    /// A producer exists.
     pub produces: bool,
-    /// Who was told not to read, and is there.
+    /// Open connections that have paused reading.
     pub paused: BTreeSet<String>,
 }
 
@@ -79,7 +80,7 @@ impl Book {
         }
     }
 
-    /// The next bytes that somebody sends.
+    /// Returns an actor's next bytes.
     pub fn next_bytes(&mut self, name: &str, count: usize) -> Vec<u8> {
         let sent = self.sent.entry(name.to_owned()).or_default();
         let first = *sent + name.bytes().map(usize::from).sum::<usize>();
@@ -97,7 +98,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// Does something with the connection of this name, if it is there.
+/// Performs an action on the connection of this name, if it exists.
 pub fn act(reactor: &mut Reactor, book: &Shared, name: &str, deed: Deed) {
     let Some(id) = book.borrow().connections.get(name).copied() else { return };
     let Some(mut transport) = reactor.transport(id) else { return };
@@ -214,14 +215,14 @@ impl Protocol for Actor {
     }
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
-        // It goes nowhere.
+        // Discarded, because the connection is lost.
         transport.write(b"never");
         self.book.borrow_mut().paused.remove(&self.name);
         self.note(format!("lost {}", describe(reason)));
     }
 }
 
-/// What a producer has still to send.
+/// The remaining pieces of a producer.
 struct Pieces {
     name: String,
     book: Shared,
@@ -244,12 +245,12 @@ impl Producer for Pieces {
     }
 }
 
-/// Makes a client's protocol, and hears what becomes of it.
+/// A factory of a client's protocol, which records its connector's callbacks.
 pub struct Starter {
     pub name: String,
     pub manner: Manner,
     pub book: Shared,
-    /// When it failed or is gone it connects once more.
+    /// It connects once more after a failure or a loss.
     pub again: bool,
 }
 
@@ -279,7 +280,7 @@ impl ClientFactory for Starter {
     }
 }
 
-/// A reason with its error.
+/// Formats a reason with its error.
 fn describe(reason: &Reason) -> String {
     let text = format!("{reason:?}");
     let kind = text.split(['(', ' ', '{']).next().unwrap_or_default();

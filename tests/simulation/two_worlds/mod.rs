@@ -1,4 +1,5 @@
-//! One scenario, played in lock step on the system's loopback and on a simulated one, and what everybody saw there.
+//! One scenario, played in lock step on the system's loopback and on a simulated one, and the
+//! records of both.
 
 pub mod actor;
 mod plain;

@@ -1,4 +1,4 @@
-//! Plain sockets: peers that do what no protocol would.
+//! Plain sockets: peers whose behaviour no protocol can produce.
 
 use std::io;
 
@@ -13,7 +13,7 @@ pub struct Plain {
     pub address: Address,
     sockets: Vec<Option<Socket>>,
     book: Shared,
-    /// What the last read found.
+    /// The result of the last read.
     pub received: usize,
 }
 
@@ -23,7 +23,7 @@ impl Plain {
         Plain { listener: Some(listener), address, sockets: Vec::new(), book, received: 0 }
     }
 
-    /// Does a step, and writes down what the system answered.
+    /// Performs a step, and records the system's answer.
     pub fn perform(&mut self, number: usize, step: Step, net: &Net, addresses: &[Address]) {
         match step {
             Step::PlainConnect(listener) => {
@@ -51,7 +51,7 @@ impl Plain {
                 self.received = received;
             }
             Step::PlainFinish(which) => self.with(number, "finish", which, |socket| {
-                // Before it is connected that gives up connecting, on Linux: no reactor does it.
+                // On Linux, a shutdown during the handshake aborts it. A reactor never does it.
                 if socket.is_connected() { socket.finish().map(|()| "sent") } else { Ok("not connected") }
             }),
             Step::PlainState(which) => {
@@ -76,12 +76,12 @@ impl Plain {
         self.listener = None;
     }
 
-    /// Waits until a plain socket that is to be read has as much as the other world's had: a system may hold back the last
-    /// of many small packets for a moment.
+    /// Waits until a plain socket that is about to be read has as many bytes as in the other world.
+    /// A kernel may delay the last of many small packets.
     pub fn await_bytes(&self, step: Step, count: usize) {
         let Step::PlainReceive(which, _) = step else { return };
         let socket = self.sockets.get(which).and_then(Option::as_ref).filter(|_| count > 0);
-        // If there are fewer, the read that follows shows it.
+        // With fewer bytes, the read that follows shows the difference.
         let _ = socket.map(|socket| socket.await_bytes(count));
     }
 

@@ -1,4 +1,4 @@
-//! Playing a scenario in both worlds, a step at a time, and comparing what was seen.
+//! Plays a scenario in both worlds step by step, and compares the records.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::sockets::Net;
 use super::stage::{PATIENCE, Stage};
 use super::step::{Deed, Ending, FEW, Scenario, Step};
 
-/// Where the worlds differ: after which step, and what was seen by then.
+/// A difference between the worlds: the step, and the records up to it.
 pub struct Difference {
     pub after: String,
     pub seen: String,
@@ -21,8 +21,8 @@ pub fn play(scenario: &Scenario) -> Result<(), Difference> {
     let network = Network::new(scenario.seed);
     network.set_fifo_order();
     network.set_loopback(Link::instant());
-    // As little as the seam promises, or as much as Linux tells: no difference to protocols, but for the turn in which a
-    // listener that accepts one by one has the next.
+    // Minimal and full readiness make no difference to protocols, except for the turn in which a
+    // listener that accepts one connection at a time accepts the next one.
     let one_by_one = scenario.accepts_per_turn == 1 || scenario.max_connections == FEW;
     network.set_minimal_readiness(scenario.seed % 2 == 1 && !one_by_one);
     let host = network.host("here");
@@ -32,7 +32,7 @@ pub fn play(scenario: &Scenario) -> Result<(), Difference> {
         settle(sim);
         settle(real);
         if scenario.bulk && (sim.is_held() || !sim.book.borrow().paused.is_empty()) {
-            // How much is on its way is the systems' matter.
+            // The number of bytes in flight depends on the system.
             return Ok(());
         }
         agree(real, sim, scenario.bulk).map_err(|seen| Difference { after, seen })
@@ -72,7 +72,7 @@ pub fn play(scenario: &Scenario) -> Result<(), Difference> {
     Ok(())
 }
 
-/// Turns until nothing changes any more.
+/// Turns until there is no more activity.
 fn settle(stage: &mut Stage) {
     let mut quiet = 0;
     let mut pulse = stage.pulse();
@@ -88,7 +88,8 @@ fn settle(stage: &mut Stage) {
     panic!("it does not come to rest");
 }
 
-/// The real world may take a moment longer: its system delivers when it finds the time.
+/// Compares the worlds. The real world may need more turns, because its kernel delivers
+/// asynchronously.
 fn agree(real: &mut Stage, sim: &Stage, coarse: bool) -> Result<(), String> {
     for _ in 0..PATIENCE {
         if view(&real.book.borrow(), coarse) == view(&sim.book.borrow(), coarse) {
@@ -109,9 +110,10 @@ fn view(book: &Book, coarse: bool) -> View {
     .collect()
 }
 
-/// How many bytes came before a reset is not compared, nor before an end of one's own while a producer sends a piece each
-/// turn: how many turns there are is nobody's promise. A system sends ten small packets at once, and may hold the next
-/// ones back until they are acknowledged, which takes up to 40 ms: an abort destroys them.
+/// Removes the number of bytes before a reset, and before a close while a producer sends one piece
+/// per turn. The number of turns is not part of the contract. Linux sends ten small packets at
+/// once, and may delay the next ones until they are acknowledged, for up to 40 ms. An abort
+/// destroys those.
 fn until_a_reset(seen: &[Seen], pieces: bool) -> Vec<Seen> {
     let has = |words| seen.iter().any(|seen| matches!(seen, Seen::Event(event) if event.starts_with(words)));
     let vague = has("lost Lost") || pieces && has("lost") && !has("read lost");
@@ -123,10 +125,10 @@ fn until_a_reset(seen: &[Seen], pieces: bool) -> Vec<Seen> {
     seen
 }
 
-/// Where much is written, how much of it the systems' buffers take differs, and with it when a protocol is told to pause,
-/// when a direction's end is out, and how much of what was sent its receiver still sees if it closes before the
-/// sender, or if there is a reset; and whether a read or a write hears of that. What is left to compare: which events
-/// there are, how connections end, and that what came to its end came whole.
+/// Reduces the records of a bulk scenario to the facts that do not depend on buffer sizes: the set
+/// of events, the reasons of losses, and the completeness of data before an orderly end. Buffer
+/// sizes decide when a protocol is paused, when a FIN leaves, how many bytes a receiver sees that
+/// closes first or is reset, and whether a read or a write reports the reset.
 fn coarsened(seen: &[Seen]) -> Vec<Seen> {
     let mut bytes = 0;
     let mut events = Vec::new();
@@ -169,7 +171,7 @@ fn side_by_side(real: &View, sim: &View) -> String {
     format!("    {:<44} in the simulation\n{text}", "in reality")
 }
 
-/// Leaves out steps as long as the worlds differ all the same.
+/// Removes steps while the worlds still differ.
 pub fn shorten(scenario: &Scenario) -> (Scenario, Option<Difference>) {
     let mut best = scenario.clone();
     let mut found = None;
@@ -177,7 +179,7 @@ pub fn shorten(scenario: &Scenario) -> (Scenario, Option<Difference>) {
     while place > 0 {
         place -= 1;
         let mut shorter = best.clone();
-        // Numbers of clients and plain sockets stay what they are.
+        // The numbers of clients and plain sockets have to stay the same.
         if matches!(shorter.steps[place], Step::Connect(..) | Step::PlainConnect(_) | Step::PlainAccept) {
             continue;
         }
@@ -190,5 +192,5 @@ pub fn shorten(scenario: &Scenario) -> (Scenario, Option<Difference>) {
     (best, found)
 }
 
-/// So many turns are a circle.
+/// The maximum number of turns; more are a livelock.
 const MOST_TURNS: usize = 1_000_000;

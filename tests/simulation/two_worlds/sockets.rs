@@ -1,4 +1,4 @@
-//! Sockets of no reactor, of either world, that never block.
+//! Non-blocking sockets of either world without a reactor.
 
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
@@ -10,12 +10,12 @@ use socket2::{Domain, SockAddr, SockRef, Type};
 use twistor::sim::{Host, Network, SocketOptions};
 use twistor::{Address, UnixAddress};
 
-/// Where a scenario plays.
+/// A network for a scenario.
 #[derive(Clone)]
 pub enum Net {
     /// The loopback of this machine.
     Real,
-    /// That of a simulated host.
+    /// The loopback of a simulated host.
     Sim(Network, Host),
 }
 
@@ -32,7 +32,7 @@ pub enum Listener {
 }
 
 impl Net {
-    /// Begins to connect.
+    /// Starts connecting.
     pub fn connect(&self, to: &Address) -> io::Result<Socket> {
         match to {
             Address::Unix(to) => self.connect_unix(to),
@@ -91,7 +91,7 @@ impl Net {
         }
     }
 
-    /// A port that nobody else gets, and nobody listens on.
+    /// Returns a port without a listener that no other test gets.
     pub fn closed_port(&self, at: SocketAddr) -> io::Result<(SocketAddr, Option<socket2::Socket>)> {
         match self {
             Net::Real => {
@@ -122,7 +122,7 @@ impl Socket {
         }
     }
 
-    /// Waits for a moment until so much is there to be read.
+    /// Waits briefly until this number of bytes can be read.
     pub fn await_bytes(&self, count: usize) -> io::Result<()> {
         let Socket::Real(socket) = self else { return Ok(()) };
         let socket = SockRef::from(socket);
@@ -159,7 +159,7 @@ impl Socket {
         }
     }
 
-    /// Whether it has a peer, and its pending error.
+    /// Returns whether it has a peer, and its pending error.
     pub fn state(&self) -> String {
         let (peer, error) = match self {
             Socket::Real(socket) => (socket.peer_addr().map(|_| ()), socket.take_error()),
@@ -170,7 +170,7 @@ impl Socket {
     }
 }
 
-/// A file goes with its listener, as in the simulation.
+/// The file is removed with its listener, as in the simulation.
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Listener::RealUnix(listener) = self
@@ -200,7 +200,7 @@ impl Listener {
         }
     }
 
-    /// `None`: of UNIX sockets, whose address is what was asked for.
+    /// Returns the address; `None` for a UNIX socket, which has the requested one.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Listener::Real(listener) => listener.local_addr().ok(),
@@ -210,7 +210,7 @@ impl Listener {
     }
 }
 
-/// Several times what a system holds a packet back for.
+/// Several times the delay of a packet that a kernel holds back.
 const MOMENT: Duration = Duration::from_millis(200);
 
 /// MSG_PEEK and MSG_WAITALL of Linux.

@@ -1,4 +1,4 @@
-//! One world: two reactors, plain sockets, and all that a step does to them.
+//! One world: two reactors, plain sockets, and the execution of steps.
 
 use std::cell::Cell;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -17,7 +17,7 @@ use super::step::{Deed, End, LISTENERS, Scenario, Side, Step, Target};
 pub struct Stage {
     net: Net,
     pub book: Shared,
-    /// The server's and the client's.
+    /// The server's and the client's reactor.
     reactors: [Reactor; 2],
     held: [bool; 2],
     finished: [bool; 2],
@@ -27,7 +27,7 @@ pub struct Stage {
     connectors: Vec<ConnectorId>,
     pub plain: Plain,
     nobody: Address,
-    /// Of UNIX sockets.
+    /// The folder of UNIX sockets.
     _folder: Folder,
     _held_port: Option<socket2::Socket>,
 }
@@ -41,7 +41,7 @@ impl Stage {
             write_per_turn: scenario.write_per_turn,
             accepts_per_turn: scenario.accepts_per_turn,
             linger: if scenario.linger { Duration::from_secs(2) } else { Duration::ZERO },
-            // What waits is not what is compared.
+            // Buffer limits are not compared.
             write_buffer_limit: usize::MAX,
             ..Settings::default()
         };
@@ -52,7 +52,8 @@ impl Stage {
                 Net::Sim(network, host) => network.reactor(*host, settings),
             }
         };
-        // Each scenario has an address of its own: thousands leave many ports behind for a minute.
+        // Each scenario has its own address, because thousands of them leave many ports in
+        // TIME_WAIT.
         let [.., a, b] = scenario.seed.to_be_bytes();
         let ip = if scenario.ipv6 { Ipv6Addr::LOCALHOST.into() } else { [127, 77, a, b].into() };
         let anywhere = SocketAddr::new(ip, 0);
@@ -114,7 +115,7 @@ impl Stage {
         self.listeners[number] = Some(listener);
     }
 
-    /// Does a step; what comes of it is seen when the reactors have had their turns.
+    /// Performs a step. Its effects are visible after the next turns of the reactors.
     pub fn perform(&mut self, number: usize, step: Step, scenario: &Scenario) {
         match step {
             Step::Connect(target, manner) => {
@@ -191,7 +192,7 @@ impl Stage {
         }
     }
 
-    /// What changes as long as something happens.
+    /// Returns a value that changes while there is activity.
     pub fn pulse(&self) -> (usize, u64) {
         let book = self.book.borrow();
         let counted = self.reactors.iter().map(Reactor::statistics);
@@ -201,7 +202,7 @@ impl Stage {
         (book.seen.values().map(Vec::len).sum(), moved)
     }
 
-    /// Whether somebody is kept from reading or from having turns.
+    /// Returns whether a reactor is held or an end has paused reading.
     pub fn is_held(&self) -> bool {
         self.held.contains(&true)
     }
@@ -210,7 +211,7 @@ impl Stage {
         self.reactors.iter().map(|reactor| reactor.resource_count() + reactor.delayed_call_count()).sum()
     }
 
-    /// The plain sockets are closed, and the reactors stop.
+    /// Closes the plain sockets, and stops the reactors.
     pub fn stop(&mut self, gracefully: bool) {
         self.held = [false; 2];
         self.plain.close();
@@ -223,7 +224,7 @@ impl Stage {
         self.finished == [true; 2]
     }
 
-    /// Everything is closed: connections, connectors, listeners, plain sockets.
+    /// Closes connections, connectors, listeners and plain sockets.
     pub fn close_everything(&mut self, how: Deed) {
         self.held = [false; 2];
         self.plain.close();
@@ -251,7 +252,7 @@ impl Stage {
         }
     }
 
-    /// All have turns and read again.
+    /// Releases all reactors, and resumes all reading.
     pub fn go_on(&mut self) {
         self.held = [false; 2];
         self.book.borrow_mut().paused.clear();
@@ -265,7 +266,7 @@ impl Stage {
     }
 }
 
-/// Where the files of UNIX sockets are, which goes with them.
+/// The folder of the UNIX sockets' files. Dropping it removes it.
 struct Folder(PathBuf, bool);
 
 impl Folder {
@@ -301,8 +302,8 @@ fn name(end: End) -> String {
     }
 }
 
-/// What is cancelled is cancelled by a step.
+/// A timeout that is never reached: a step cancels the call.
 const A_LONG_TIME: Duration = Duration::from_secs(600);
 
-/// Turns of a millisecond that the real world may take longer.
+/// The number of extra turns of a millisecond that the real world may need.
 pub const PATIENCE: usize = 200;

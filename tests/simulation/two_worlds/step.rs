@@ -1,9 +1,9 @@
-//! What is done, drawn from a seed.
+//! The steps of a scenario, drawn from a seed.
 
 use super::actor::Manner;
 use crate::world::random::Random;
 
-/// What is done with one end.
+/// An action on one end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
     Write(usize),
@@ -17,26 +17,26 @@ pub enum Deed {
     Abort,
 }
 
-/// Whose turn it is, or not.
+/// A reactor of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Server,
     Client,
 }
 
-/// Where a client connects to.
+/// A client's destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A listener of the server's reactor.
     Listener(usize),
-    /// A plain socket that listens.
+    /// A plain listener.
     Plain,
-    /// A port that nobody listens on.
+    /// A port without a listener.
     Nobody,
 }
 
-/// An end of a connection: the client's that was begun as this one, or the server's that this listener accepted as its
-/// so manieth.
+/// An end of a connection: that of a client by number, or that of the server by listener and accept
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Client(usize),
@@ -47,18 +47,18 @@ pub enum End {
 pub enum Step {
     Connect(Target, Manner),
     Do(End, Deed),
-    /// The same, by a timed call after so many microseconds.
+    /// The same action, by a timed call after a number of microseconds.
     DoLater(End, Deed, u64),
-    /// Gives up connecting, or closes.
+    /// Disconnects a connector.
     Disconnect(usize),
-    /// A side's reactor gets no turns until it is released.
+    /// Gives a side's reactor no turns until it is released.
     Hold(Side),
     Release(Side),
-    /// All that is held or does not read goes on.
+    /// Releases all reactors, and resumes all reading.
     GoOn,
     StopListening(usize),
     ListenAgain(usize),
-    /// The plain sockets: connect to a listener, accept, and the rest by their number.
+    /// Plain sockets: connect to a listener, accept, and other actions by number.
     PlainConnect(usize),
     PlainAccept,
     PlainSend(usize, usize),
@@ -69,14 +69,14 @@ pub enum Step {
     PlainState(usize),
 }
 
-/// How it ends.
+/// The end of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Everything is closed.
     Closed,
-    /// The reactors stop.
+    /// The reactors stop at once.
     Stopped,
-    /// The reactors stop when everything was sent.
+    /// The reactors stop after all bytes were sent.
     Drained,
 }
 
@@ -84,7 +84,7 @@ pub enum Ending {
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub seed: u64,
-    /// Much is written: what the systems' buffers hold is seen, and differs.
+    /// Writes are large, so that the size of the systems' buffers is visible and differs.
     pub bulk: bool,
     pub read_buffer: usize,
     pub read_per_turn: usize,
@@ -92,10 +92,10 @@ pub struct Scenario {
     pub accepts_per_turn: usize,
     pub linger: bool,
     pub backlog: u32,
-    /// Of the server.
+    /// The server's limit of connections.
     pub max_connections: usize,
     pub ipv6: bool,
-    /// Over UNIX sockets.
+    /// UNIX sockets instead of TCP.
     pub unix: bool,
     pub ending: Ending,
     pub steps: Vec<Step>,
@@ -106,7 +106,8 @@ impl Scenario {
         let random = &mut Random::new(seed);
         let bulk = random.below(4) == 0;
         let (read_buffer, read_per_turn, write_per_turn) = match (bulk, random.below(3)) {
-            // Small, but not so small that what is sent back would be more packets than a system sends at once.
+            // Small, but not so small that an echo would be more packets than a kernel sends at
+            // once.
             (false, 0) => (97, 150, 64),
             (_, 1) => (4096, 4096, 8192),
             _ => (32 * 1024, 64 * 1024, 128 * 1024),
@@ -131,7 +132,8 @@ impl Scenario {
         for number in 0..count {
             let step =
                 if number < 2 { connect(random, bulk, &mut cast) } else { next(random, bulk, &mut cast) };
-            // Whether bytes were still with their sender when a connection ends is the systems' matter.
+            // Whether bytes are still with their sender when a connection ends depends on the
+            // system.
             if bulk && step.ends_something() {
                 scenario.steps.push(Step::GoOn);
             }
@@ -140,12 +142,14 @@ impl Scenario {
         scenario
     }
 
-    /// The same steps over UNIX sockets. A full queue is asked again after a while, in each world's own time: none is.
+    /// Returns the same steps over UNIX sockets. The backlog is never full, because a retry would
+    /// happen at each world's own time.
     pub fn over_unix(seed: u64) -> Scenario {
         Scenario { unix: true, backlog: 1024, ..Scenario::new(seed) }
     }
 
-    /// The manners of the server's protocol for the so manieth connection that a listener accepts; `None`: it is refused.
+    /// Returns the behaviour of the server's protocol for a listener's connection by number;
+    /// `None`: refused.
     pub fn server_manner(&self, listener: usize, number: usize) -> Option<Manner> {
         let random = &mut Random::new(self.seed ^ (listener as u64 + 1) << 20 ^ (number as u64 + 1) << 32);
         (random.below(15) != 0).then(|| manner(random, self.bulk, true))
@@ -164,7 +168,7 @@ impl Step {
     }
 }
 
-/// How many of each kind there are.
+/// The number of ends of each kind.
 #[derive(Default)]
 struct Cast {
     clients: usize,
@@ -200,7 +204,7 @@ fn next(random: &mut Random, bulk: bool, cast: &mut Cast) -> Step {
         66..=73 => Step::Release(side),
         74 => Step::StopListening(listener),
         75..=76 => Step::ListenAgain(listener),
-        // What plain sockets do not read, waits in the system.
+        // Data that plain sockets do not read stays in the kernel.
         _ if bulk => Step::Do(end(random, cast), Deed::Resume),
         77..=80 => {
             cast.plain += 1;
@@ -249,7 +253,7 @@ fn manner(random: &mut Random, bulk: bool, server: bool) -> Manner {
     match random.below(if bulk { 4 } else { 13 }) {
         0..=1 => Manner::Plain,
         2..=3 => Manner::Stays,
-        // Two that echo would never end.
+        // Two echoing ends would never stop.
         4..=6 if server => Manner::Echoes,
         4 => Manner::Greets(size),
         5 => Manner::GreetsAndCloses(size),
@@ -265,11 +269,12 @@ fn manner(random: &mut Random, bulk: bool, server: bool) -> Manner {
 /// Listeners of the server's reactor.
 pub const LISTENERS: usize = 2;
 
-/// Connections of a server that may not have many.
+/// The limit of connections of a server that has one.
 pub const FEW: usize = 3;
 
-/// Bytes of a write at most: all of a scenario's fit the system's buffers, so that these are not seen.
+/// The maximum size of a write in bytes. All writes of a scenario fit the system's buffers, whose
+/// sizes are therefore not visible.
 const SMALL: usize = 600;
 
-/// The same where much is written.
+/// The maximum size of a write in bulk scenarios.
 const LARGE: usize = 200 * 1024;

@@ -1,4 +1,4 @@
-//! Runs the real command: reads its lines as they come, sends it signals, and gives it services to meet.
+//! Runs the real command: reads its output line by line, sends signals, and provides services.
 #![allow(dead_code)] // each test uses its part
 
 use socket2::{Domain, Socket, Type};
@@ -16,15 +16,15 @@ use twistor::{Address, Protocol, Reactor, RemoteHandle, Transport};
 pub use crate::world::temp_dir::short_temp_dir;
 pub use rustix::process::Signal;
 
-/// A command that runs. It is killed when dropped.
+/// A running command. Dropping it kills it.
 pub struct Running {
     child: Child,
     lines: Receiver<String>,
-    /// What was read so far, for messages.
+    /// Lines read so far, for messages.
     seen: Vec<String>,
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -38,15 +38,15 @@ pub fn twistor(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs to the end.
+/// Runs the command to its end.
 pub fn run(arguments: &[&str]) -> Ended {
     let output = twistor(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-/// The command in a network namespace of its own, which has no route to anywhere; `None`, and a word past
-/// the capture of passing tests, where a user cannot make one.
+/// Returns the command in a network namespace of its own, without any route. `None`, with a message
+/// past the output capture, if the user cannot create one.
 pub fn twistor_without_routes(arguments: &[&str]) -> Option<Command> {
     let unshare = || {
         let mut command = Command::new("unshare");
@@ -68,7 +68,7 @@ impl Running {
         Running::begin(twistor(arguments))
     }
 
-    /// Under strace, which does with its calls what `tampering` says, and writes them to `trace`.
+    /// Starts the command under strace, with this tampering. The calls are written to `trace`.
     pub fn start_under_strace(tampering: &[&str], trace: &Path, arguments: &[&str]) -> Running {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o"]).arg(trace).args(tampering).arg(env!("CARGO_BIN_EXE_twistor"));
@@ -76,7 +76,7 @@ impl Running {
         Running::begin(command)
     }
 
-    /// Any command, which writes lines.
+    /// Starts any command that writes lines.
     pub fn begin(mut command: Command) -> Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -85,14 +85,14 @@ impl Running {
         Running { child, lines, seen: Vec::new() }
     }
 
-    /// Any command, with the lines of its standard error as they come.
+    /// Starts any command, with an iterator over the lines of its standard error.
     pub fn begin_told(command: Command) -> (Running, impl Iterator<Item = std::io::Result<String>> + use<>) {
         let mut running = Running::begin(command);
         let told = BufReader::new(running.child.stderr.take().unwrap()).lines();
         (running, told)
     }
 
-    /// The next line; a panic when none comes.
+    /// Returns the next line; panics without one in time.
     pub fn line(&mut self) -> String {
         let line = self.lines.recv_timeout(PATIENCE);
         let line = line.unwrap_or_else(|_| panic!("no further line after {:#?}", self.seen));
@@ -100,8 +100,7 @@ impl Running {
         line
     }
 
-    /// The next line that has all of these words; those before it do not matter. A panic when none comes, however
-    /// many others do.
+    /// Returns the next line with all of these words, and skips others. Panics without one in time.
     pub fn line_with(&mut self, words: &[&str]) -> String {
         let began = Instant::now();
         loop {
@@ -113,8 +112,8 @@ impl Running {
         }
     }
 
-    /// Waits for a line for each of these sets of words, in whatever order they come, and returns them in the order
-    /// of the sets.
+    /// Waits for a line for each set of words, in any order. Returns the lines in the order of the
+    /// sets.
     pub fn lines_with(&mut self, sets: &[&[&str]]) -> Vec<String> {
         let mut found: Vec<Option<String>> = vec![None; sets.len()];
         let began = Instant::now();
@@ -133,7 +132,7 @@ impl Running {
         i32::try_from(self.child.id()).unwrap()
     }
 
-    /// The process under strace.
+    /// Returns the process id of the traced command.
     pub fn traced(&self) -> i32 {
         let id = self.child.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
@@ -145,7 +144,7 @@ impl Running {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
-    /// Waits for the end, and returns what came after the lines that were read.
+    /// Waits for the end, and returns the output that was not read before.
     pub fn end(mut self) -> Ended {
         let mut err = String::new();
         if let Some(mut told) = self.child.stderr.take() {
@@ -156,7 +155,7 @@ impl Running {
         Ended { code, out: rest.join("\n"), err }
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends a signal, and waits for the end.
     pub fn end_by(self, signal: Signal) -> Ended {
         self.signal(signal);
         self.end()
@@ -165,13 +164,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended, as a rule.
+        // Usually it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A service on a thread of its own; it goes, with its connections, when it is dropped.
+/// A service on its own thread. Dropping it ends it and its connections.
 pub struct Service {
     pub address: String,
     remote: RemoteHandle,
@@ -196,7 +195,7 @@ impl Service {
         Service { address, remote, thread }
     }
 
-    /// One that accepts, and never says a word.
+    /// Starts a service that accepts and never writes.
     pub fn silent(address: &str) -> Service {
         Service::start(address, || Silent)
     }
@@ -216,8 +215,8 @@ impl Protocol for Silent {
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 }
 
-/// An address of this machine that refuses connections: its port stays taken until the test program ends, by a socket
-/// that does not listen, so that no neighbour gets it.
+/// Returns a local address that refuses connections. A socket that does not listen holds the port
+/// until the test program ends, so that no other test gets it.
 pub fn nobody() -> String {
     static TAKEN: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -227,13 +226,13 @@ pub fn nobody() -> String {
     address.to_string()
 }
 
-/// An address for a server that takes none of the system's choice. It is free now, and few others look there: it is
-/// not the address that everything else uses.
+/// Returns a free address for a server that cannot take port 0. It is on an unusual loopback
+/// address, so that another process is unlikely to take it.
 pub fn free_address() -> SocketAddr {
     let [_, one, two, _] = std::process::id().to_be_bytes();
     let listener = TcpListener::bind(SocketAddr::from(([127, 77, one, two], 0))).unwrap();
     listener.local_addr().unwrap()
 }
 
-/// Long enough for the slowest machine; reached only when a test fails.
+/// The time limit of a wait, long enough for the slowest machine. Only a failing test reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(120);

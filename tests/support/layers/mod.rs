@@ -1,22 +1,22 @@
-//! Layers that record what they are told, and do as a test wants.
+//! Recording layers, whose behaviour a test controls.
 #![allow(dead_code, reason = "each promise uses its share")]
 
 use twistor::{Layer, LayerContext, Reactor, Reason};
 
 use crate::world::{Record, kind};
 
-/// Records every call as `name: what`, and lets everything through unless it acts.
+/// Records every call as `name: call`, and passes it on unless `act` prevents it.
 pub struct Noted {
     name: &'static str,
     record: Record,
     act: Act,
-    /// Bytes written above that it keeps.
+    /// Bytes written from above that are held back.
     pub held: Vec<u8>,
 }
 
 type Act = Box<dyn FnMut(&str, &mut Vec<u8>, &mut LayerContext<'_>, &[u8]) -> Then>;
 
-/// Whether a call goes on as if the layer were not there.
+/// Whether a call is passed on.
 #[derive(PartialEq)]
 pub enum Then {
     Through,
@@ -29,7 +29,8 @@ impl Noted {
         Noted { name, record: record.clone(), act, held: Vec::new() }
     }
 
-    /// Does something at each call, after it was recorded: what it is, the bytes held back, and the bytes if there are any.
+    /// Calls `act` at each call, after it was recorded, with the call's name, the held bytes, and
+    /// the data.
     pub fn acting(
         mut self,
         act: impl FnMut(&str, &mut Vec<u8>, &mut LayerContext<'_>, &[u8]) -> Then + 'static,

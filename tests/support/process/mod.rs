@@ -1,4 +1,4 @@
-//! A protocol of child processes that notes what it is told, for the promises about them.
+//! A recording protocol of child processes.
 #![allow(dead_code, reason = "each promise uses its share")]
 
 use std::cell::RefCell;
@@ -8,10 +8,10 @@ use twistor::{ExitReason, ProcessProtocol, ProcessTransport, Reactor, Reason, Sp
 
 use crate::world::World;
 
-/// Why no simulation shows it.
+/// The reason why these promises need the real network.
 pub const REAL: &str = "children are the system's";
 
-/// What the protocol of a process was told.
+/// The recorded callbacks of a process protocol.
 #[derive(Clone, Default)]
 pub struct Seen(Rc<RefCell<Vec<String>>>);
 
@@ -24,7 +24,7 @@ impl Seen {
         self.0.borrow().clone()
     }
 
-    /// Where in the order it came.
+    /// Returns the position of a callback in the record.
     pub fn place(&self, what: &str) -> usize {
         let all = self.all();
         all.iter().position(|seen| seen == what).unwrap_or_else(|| panic!("no {what:?} in {all:?}"))
@@ -37,7 +37,7 @@ impl Seen {
 
 pub type Started = Box<dyn FnMut(&mut ProcessTransport<'_>)>;
 
-/// Notes everything; does something when it has started.
+/// Records all callbacks, and calls `started` when the child has started.
 pub struct Watcher {
     pub seen: Seen,
     pub started: Started,
@@ -104,12 +104,12 @@ pub fn run(world: &World, reactor: &mut Reactor, what: SpawnProcess) -> Vec<Stri
     seen.all()
 }
 
-/// All that it wrote to its standard output.
+/// Returns all of the child's standard output.
 pub fn said(seen: &[String]) -> String {
     seen.iter().filter_map(|seen| seen.strip_prefix("out ")).collect()
 }
 
-/// Children of this process that nobody has waited for.
+/// Returns the number of this process's zombies.
 pub fn zombies() -> usize {
     let me = std::process::id().to_string();
     let all = std::fs::read_dir("/proc").unwrap();

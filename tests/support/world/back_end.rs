@@ -1,4 +1,4 @@
-//! All that differs from one back end to the other: whoever adds one adds it here.
+//! The differences between the back ends. A new back end is added here.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -12,19 +12,19 @@ use twistor::{Reactor, Settings, Signal};
 
 use super::child;
 
-/// Where promises are tried; clones are the same place.
+/// A back end of promises. Clones refer to the same one.
 #[derive(Clone, Debug)]
 pub enum BackEnd {
     /// The system's network, threads, signals and time.
     Os,
-    /// A host of a simulated network, whose loopback takes no time, as the system's.
+    /// A host of a simulated network, whose loopback has no latency, like the system's.
     Simulated(Network, Host),
 }
 
 impl BackEnd {
-    /// One of each.
+    /// Returns all back ends.
     pub fn all() -> Vec<BackEnd> {
-        // The simulated one tells of readiness as Linux does, and as little as it may.
+        // One simulation reports readiness like Linux, the other one the minimum of the contract.
         vec![BackEnd::Os, BackEnd::simulated(false), BackEnd::simulated(true)]
     }
 
@@ -44,8 +44,8 @@ impl BackEnd {
         }
     }
 
-    /// A plain socket, which does not block any more, once it is connected; `TimedOut` when there is no answer within
-    /// the patience.
+    /// Connects a plain socket, which is non-blocking afterwards. `TimedOut` without an answer in
+    /// time.
     pub fn connect(
         &self,
         to: SocketAddr,
@@ -58,7 +58,7 @@ impl BackEnd {
                 if let Some(size) = receive_buffer {
                     socket.set_recv_buffer_size(size)?;
                 }
-                // On the loopback this is done by the kernel alone.
+                // On the loopback the kernel connects without the peer's process.
                 socket.connect_timeout(&to.into(), patience)?;
                 socket.set_nonblocking(true)?;
                 socket.set_tcp_nodelay(true)?;
@@ -67,7 +67,7 @@ impl BackEnd {
             BackEnd::Simulated(network, host) => {
                 let options = SocketOptions { receive_buffer, ..SocketOptions::default() };
                 let socket = network.connect(*host, to, options)?;
-                // Without latency it is done by now, if it ever is.
+                // Without latency the result is already known.
                 match (socket.peer_address(), socket.take_error()?) {
                     (Ok(_), _) => Ok(Socket::Simulated(socket)),
                     (_, Some(error)) => Err(error),
@@ -77,7 +77,7 @@ impl BackEnd {
         }
     }
 
-    /// A plain listener that nobody accepts from.
+    /// Opens a plain listener that never accepts.
     pub fn listen(&self, at: SocketAddr, backlog: i32) -> io::Result<ListeningSocket> {
         match self {
             BackEnd::Os => {
@@ -92,7 +92,7 @@ impl BackEnd {
         }
     }
 
-    /// How many descriptors are open.
+    /// Returns the number of open descriptors.
     pub fn descriptors(&self) -> usize {
         match self {
             BackEnd::Os => fs::read_dir("/proc/self/fd").unwrap().count(),
@@ -100,7 +100,7 @@ impl BackEnd {
         }
     }
 
-    /// How many threads reactors have for jobs and look-ups.
+    /// Returns the number of reactors' threads for jobs and look-ups.
     pub fn threads(&self) -> usize {
         match self {
             BackEnd::Os => {
@@ -112,7 +112,8 @@ impl BackEnd {
         }
     }
 
-    /// Whether jobs run beside the loop: one can be held up while the loop goes on.
+    /// Returns whether jobs run concurrently with the loop, so that one can be blocked while the
+    /// loop runs.
     pub fn jobs_run_beside(&self) -> bool {
         match self {
             BackEnd::Os => true,
@@ -120,7 +121,8 @@ impl BackEnd {
         }
     }
 
-    /// Whether it has come to this, after some time for other threads and the system.
+    /// Returns whether the condition becomes true, after some time for other threads and the
+    /// system.
     pub fn comes_to(&self, done: impl Fn() -> bool) -> bool {
         match self {
             BackEnd::Os => {
@@ -137,7 +139,7 @@ impl BackEnd {
         }
     }
 
-    /// Lets time pass in which the loop does nothing.
+    /// Lets time pass without running the loop.
     pub fn spend(&self, time: Duration) {
         match self {
             BackEnd::Os => {
@@ -150,7 +152,7 @@ impl BackEnd {
         }
     }
 
-    /// Sends the process a signal.
+    /// Sends a signal to the process.
     pub fn raise(&self, signal: Signal) {
         match self {
             BackEnd::Os => child::raise(match signal {
@@ -173,7 +175,7 @@ impl BackEnd {
     }
 }
 
-/// A connected socket that belongs to no reactor and never blocks; its drop closes it.
+/// A connected non-blocking socket without a reactor. Dropping it closes it.
 pub enum Socket {
     Os(TcpStream),
     Simulated(twistor::sim::Socket),
@@ -225,7 +227,7 @@ impl Socket {
     }
 }
 
-/// A listener that belongs to no reactor; its drop closes it.
+/// A listener without a reactor. Dropping it closes it.
 pub enum ListeningSocket {
     Os(TcpListener),
     Simulated(twistor::sim::SocketListener),

@@ -1,6 +1,6 @@
-//! A promise that needs a process of its own: for limits and signals that concern all of it.
+//! Promises that need a process of their own, because limits and signals affect the whole process.
 //!
-//! The test runs its own program again, for itself alone, and finds itself in the child.
+//! The test runs its own program again with this test alone, and detects that it is the child.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read};
@@ -12,24 +12,24 @@ use super::Turn;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A child that runs the same test; what it writes to stderr is read here.
+/// A child process that runs the same test. Its standard error is read here.
 pub struct Child {
     process: std::process::Child,
     _turn: Turn,
     said: BufReader<ChildStderr>,
 }
 
-/// The name of a test function as the test runner has it: its path in the program.
+/// Returns the name of a test function in the test runner: its path in the program.
 pub fn test_path<F: Fn()>(_test: F) -> &'static str {
     std::any::type_name::<F>().split_once("::").expect("the crate's name comes first").1
 }
 
-/// In the child: `None`, go on. In the parent: the child, started by the shell after `first` (`ulimit -n 64;`); `test`
-/// is the [`test_path`] of the caller.
+/// In the child, returns `None`. In the parent, returns the child, started by the shell after the
+/// command `first` (`ulimit -n 64;`). `test` is the [`test_path`] of the caller.
 pub fn begin(test: &str, first: &str) -> Option<Child> {
     if inside() {
         eprintln!("{STARTED}");
-        // A child that hangs fails its promise, and is not left behind.
+        // A child that hangs is killed, and fails its promise.
         std::thread::spawn(|| {
             std::thread::sleep(LONGEST);
             eprintln!("the child hangs");
@@ -49,17 +49,17 @@ pub fn begin(test: &str, first: &str) -> Option<Child> {
     let mut process = process.unwrap();
     let said = BufReader::new(process.stderr.take().unwrap());
     let mut child = Child { process, _turn: turn, said };
-    // A wrong name would run no test, and succeed.
+    // A wrong name would run no test and succeed.
     child.says(STARTED);
     Some(child)
 }
 
-/// Whether this is the child.
+/// Returns whether this is the child.
 pub fn inside() -> bool {
     env::var_os(MARK).is_some()
 }
 
-/// Runs `body` in a child and checks that it succeeds there.
+/// Runs `body` in a child and checks that it succeeds.
 pub fn alone(test: &str, first: &str, body: impl FnOnce()) {
     match begin(test, first) {
         None => body(),
@@ -68,7 +68,7 @@ pub fn alone(test: &str, first: &str, body: impl FnOnce()) {
 }
 
 impl Child {
-    /// Waits for a line of this text.
+    /// Waits for a line with exactly this text.
     pub fn says(&mut self, text: &str) {
         let mut seen = String::new();
         loop {
@@ -83,7 +83,7 @@ impl Child {
         }
     }
 
-    /// Waits for a line that says this, as a complaint of a program does behind its name.
+    /// Waits for a line that has this text after a colon, such as an error message.
     pub fn complains(&mut self, text: &str) {
         let mut seen = String::new();
         while !seen.lines().any(|line| line.contains(&format!(": {text}"))) {
@@ -99,7 +99,7 @@ impl Child {
         self.process.id()
     }
 
-    /// Waits for its end, and returns its exit code.
+    /// Waits for the child's end, and returns its exit code.
     pub fn code(mut self) -> i32 {
         let mut rest = String::new();
         self.said.read_to_string(&mut rest).unwrap();
@@ -127,19 +127,19 @@ impl Child {
         assert!(status.success(), "{status}");
     }
 
-    /// It ends as a program does that does not handle this signal.
+    /// Checks that the child is killed by this signal.
     pub fn dies_of(self, signal: Signal) {
         assert_eq!(self.ends().signal(), Some(signal.as_raw()));
     }
 }
 
-/// Sends this very thread a signal, which is delivered before this returns. One for the process could go to
-/// another thread, and be in the middle of its handlers while this one goes on.
+/// Sends a signal to this thread, which receives it before this returns. A signal for the process
+/// could go to another thread, whose handlers would run concurrently.
 pub fn raise(signal: Signal) {
     signal_hook::low_level::raise(signal.as_raw()).unwrap();
 }
 
-/// How long a child may live, however busy the machine is.
+/// The time limit of a child, long enough for a busy machine.
 const LONGEST: Duration = Duration::from_secs(150);
 
 /// The first line of a child.

@@ -1,4 +1,4 @@
-//! Files of a test, in a folder whose path is short enough for UNIX sockets wherever the checkout is.
+//! A folder for a test's files, with a path short enough for UNIX sockets.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,10 +11,10 @@ use rustix::process::{Pid, getpid, getppid};
 use super::child;
 use super::temp_dir::short_temp_dir;
 
-/// A folder that goes with the test.
+/// A folder that is removed with the test.
 pub struct Folder {
     path: PathBuf,
-    /// The parent, which has the same one, removes it.
+    /// The folder belongs to the parent process, which removes it.
     is_the_parents: bool,
 }
 
@@ -26,21 +26,22 @@ impl Folder {
             let path = short_temp_dir().join(format!("twistor-{}-{count}", std::process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => return Folder { path, is_the_parents: false },
-                // A process of this number has left it behind: it was killed.
+                // Left behind by a killed process with the same number.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => panic!("{}: {error}", path.display()),
             }
         }
     }
 
-    /// The folder of a test that runs itself again in a child: both have the same one, and the parent removes it.
+    /// Creates the folder of a test that runs itself again in a child. Both share it, and the
+    /// parent removes it.
     pub fn shared_with_child(test: &str) -> Folder {
         let owner = if child::inside() { getppid() } else { Some(getpid()) };
         let mut hasher = DefaultHasher::new();
         (owner.map(Pid::as_raw_pid), test).hash(&mut hasher);
         let path = short_temp_dir().join(format!("twistor-{:016x}", hasher.finish()));
         if !child::inside() {
-            // A test of the same process number that was killed may have left it behind.
+            // A killed test with the same process number may have left it behind.
             let _ = fs::remove_dir_all(&path);
             fs::create_dir(&path).unwrap();
         }

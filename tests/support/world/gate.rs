@@ -1,13 +1,13 @@
-//! Holds jobs up in their threads until it is opened.
+//! A gate that blocks jobs in their threads until it is opened.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::World;
 
-/// Jobs wait at it; it opens when it is dropped.
+/// A gate for jobs. Dropping it opens it.
 pub struct Gate(Arc<Shared>);
 
-/// A job's way through.
+/// A job's handle to the gate.
 pub struct Passage(Arc<Shared>);
 
 #[derive(Default)]
@@ -23,7 +23,8 @@ struct State {
 }
 
 impl Gate {
-    /// One that is shut; but it is open where jobs do not run beside the loop: they run when the loop has time for them.
+    /// Creates a closed gate. It is open if jobs do not run concurrently with the loop, because a
+    /// blocked job would block the loop.
     pub fn new(world: &World) -> Gate {
         let gate = Gate(Arc::default());
         gate.0.lock().open = !world.jobs_run_beside();
@@ -34,7 +35,7 @@ impl Gate {
         Passage(Arc::clone(&self.0))
     }
 
-    /// Waits until so many jobs are held up.
+    /// Waits until this number of jobs is blocked.
     pub fn holds_up(&self, jobs: usize) {
         drop(self.0.wait_until(|state| state.open || state.waiting == jobs));
     }

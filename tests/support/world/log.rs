@@ -1,14 +1,14 @@
-//! What was logged as a warning or an error while a promise ran.
+//! Capture of warnings and errors that are logged during a promise.
 
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::{self, ThreadId};
 
-/// The thread of the promise that runs.
+/// The thread of the running promise.
 static OWNER: Mutex<Option<ThreadId>> = Mutex::new(None);
 
 static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Begins to listen to the log, and forgets what came before.
+/// Starts capturing, and drops earlier records.
 pub fn begin() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -19,8 +19,9 @@ pub fn begin() {
     take();
 }
 
-/// Whether this thread belongs to another test, which runs beside the promise. Threads of reactors are named
-/// `twistor-..`, those that a promise starts have no name, and those of tests have the tests' names.
+/// Returns whether this thread belongs to another test, which runs concurrently. Reactors' threads
+/// are named `twistor-..`, a promise's own threads have no name, and test threads have the tests'
+/// names.
 fn is_of_another_test() -> bool {
     let thread = thread::current();
     let named = thread.name().is_some_and(|name| !name.starts_with("twistor-"));
@@ -43,7 +44,7 @@ impl log::Log for Log {
             return;
         }
         let text = record.args().to_string();
-        // A loaded machine may make any callback slow.
+        // On a loaded machine any callback may be slow.
         if !text.ends_with("the slowest so far") {
             LOGGED.lock().unwrap_or_else(PoisonError::into_inner).push(text);
         }

@@ -1,9 +1,9 @@
-//! What every promise is tested with: a reactor of each back end, peers that are no reactor's, protocols that record
-//! what they saw, and a check that nothing is left over.
+//! Support of all promise tests: a reactor of each back end, peers without a reactor, recording
+//! protocols, and a leak check.
 //!
-//! A promise is a function of a [`World`]; [`on_each_back_end`] runs it in every world there is. What it wants from the
-//! network, from time, from threads and from signals it asks the world for. One that needs the real network says why,
-//! and runs [`on_the_real_network`].
+//! A promise is a function of a [`World`]. [`on_each_back_end`] runs it in a world of each back
+//! end. The world provides network, time, threads and signals. A promise that needs the real
+//! network calls [`on_the_real_network`] with the reason.
 #![allow(dead_code, unused_imports, reason = "each promise uses its share")]
 
 pub mod back_end;
@@ -33,15 +33,15 @@ use back_end::BackEnd;
 use peer::{Filtered, NARROW, Peer, RawListener, Reader};
 pub use record::{ClientAct, OneProtocol, Record, Recorder, kind, nobody, once};
 
-/// Runs a promise on every back end, one at a time, and checks that it left nothing behind: no
-/// descriptor, no thread, no unexpected warning or error in the log.
+/// Runs a promise on every back end, one after the other, and checks that it leaves nothing behind:
+/// no descriptor, no thread, and no unexpected warning or error in the log.
 pub fn on_each_back_end(promise: impl Fn(&World)) {
     for back_end in BackEnd::all() {
         run(back_end, &promise);
     }
 }
 
-/// Runs a promise, with the same checks, which no simulation can show; the reason says why.
+/// Runs a promise that no simulation can show, with the same checks. `reason` says why.
 pub fn on_the_real_network(reason: &str, promise: impl FnOnce(&World)) {
     assert!(!reason.is_empty(), "a promise that is not kept everywhere says why");
     run(BackEnd::Os, promise);
@@ -53,7 +53,7 @@ fn run(back_end: BackEnd, promise: impl FnOnce(&World)) {
     world.end();
 }
 
-/// One back end, for the length of one promise.
+/// One back end, for the duration of one promise.
 pub struct World {
     back_end: BackEnd,
     descriptors: usize,
@@ -72,7 +72,7 @@ impl World {
         let logged = log::take();
         assert!(logged.is_empty(), "unexpected in the log: {logged:?}");
         assert!(self.back_end.comes_to(|| self.threads() == 0), "threads of the pool have not ended");
-        // The test runner may have had one open for a moment when the count was taken.
+        // The test runner may have had one open briefly at the first count.
         let closed = || self.descriptors() <= self.descriptors;
         assert!(
             self.back_end.comes_to(closed),
@@ -82,7 +82,7 @@ impl World {
         );
     }
 
-    /// A reactor of this back end that leaves the process's signals alone.
+    /// Returns a reactor of this back end without signal handling.
     pub fn reactor(&self) -> Reactor {
         self.reactor_with(Settings::default())
     }
@@ -91,51 +91,51 @@ impl World {
         self.back_end.reactor(Settings { handle_signals: false, ..settings })
     }
 
-    /// A reactor that two signals stop, as a program's does.
+    /// Returns a reactor that handles signals, like that of a program.
     pub fn reactor_that_signals_stop(&self, settings: Settings) -> Reactor {
         self.back_end.reactor(Settings { handle_signals: true, ..settings })
     }
 
     // -- addresses --
 
-    /// An address to listen on.
+    /// Returns an address to listen on.
     pub fn anywhere(&self) -> SocketAddr {
         "127.0.0.1:0".parse().unwrap()
     }
 
-    /// An address of this machine which connections do not come from by themselves.
+    /// Returns a local address that is not the default source address.
     pub fn second_address(&self) -> IpAddr {
         "127.0.0.2".parse().unwrap()
     }
 
-    /// An address that nobody listens on.
+    /// Returns an address without a listener.
     pub fn unused(&self) -> SocketAddr {
         self.listen().address()
     }
 
-    /// An address that answers no attempt to connect.
+    /// Returns an address at which connects get no answer.
     pub fn filtered(&self) -> Filtered {
         Filtered::new(self)
     }
 
-    // -- sockets of no reactor --
+    // -- sockets without a reactor --
 
-    /// A peer that is connected at once: to a port that listens, whatever its reactor does.
+    /// Connects a peer to a listening port. It returns at once, without a turn of the reactor.
     pub fn connect(&self, address: &Address) -> Peer {
         Peer::new(self.back_end.connect(socket_address(address), None, LONG).unwrap())
     }
 
-    /// One that takes little when it does not read.
+    /// Connects a peer with small buffers.
     pub fn connect_narrow(&self, address: &Address) -> Peer {
         Peer::new(self.back_end.connect(socket_address(address), Some(NARROW), LONG).unwrap())
     }
 
-    /// A peer, if there is an answer soon.
+    /// Connects a peer, and fails without a quick answer.
     pub fn try_connect(&self, address: &Address) -> io::Result<Peer> {
         Ok(Peer::new(self.back_end.connect(socket_address(address), None, SOON)?))
     }
 
-    /// A listener on a port of its own.
+    /// Opens a listener on a free port.
     pub fn listen(&self) -> RawListener {
         self.listen_with_backlog(128)
     }
@@ -144,19 +144,19 @@ impl World {
         RawListener::new(self.back_end.listen(self.anywhere(), backlog).unwrap())
     }
 
-    // -- one listener, one connection: what most promises begin with --
+    // -- one listener, one connection --
 
-    /// The reactor listens, and hands this protocol to the first connection.
+    /// Listens with the reactor; the first connection gets this protocol.
     pub fn serve(&self, reactor: &mut Reactor, protocol: impl Protocol) -> Listener {
         reactor.listen_tcp(self.anywhere(), once(protocol, &Record::new())).unwrap()
     }
 
-    /// The reactor connects, with this protocol.
+    /// Connects the reactor with this protocol.
     pub fn ask(&self, reactor: &mut Reactor, listener: &Listener, protocol: impl Protocol) {
         reactor.connect_tcp(listener.address(), once(protocol, &Record::new())).unwrap();
     }
 
-    /// Listens no more, and runs until nothing is in use.
+    /// Stops listening, and runs until no resource is in use.
     pub fn close(&self, reactor: &mut Reactor, listener: &Listener) {
         reactor.stop_listening(listener).unwrap();
         self.run_until_idle(reactor);
@@ -164,7 +164,7 @@ impl World {
 
     // -- running --
 
-    /// Runs a reactor until somebody stops it; one that hangs fails the promise.
+    /// Runs a reactor until it is stopped. A hang fails the promise.
     pub fn run(&self, reactor: &mut Reactor) {
         let watchdog = self.watchdog(reactor);
         reactor.run().unwrap();
@@ -173,16 +173,18 @@ impl World {
         assert_eq!(reactor.delayed_call_count(), 0, "timers after the end");
     }
 
-    /// The same, while a peer reads all that comes, to the end, and closes then; returns how much that was.
+    /// Runs a reactor while a peer reads to the end and then closes. Returns the number of bytes
+    /// that it has read.
     pub fn run_read_by(&self, reactor: &mut Reactor, peer: Peer) -> usize {
         let reader = Rc::new(RefCell::new(Reader::new(peer)));
         Reader::read(Rc::clone(&reader), reactor);
         self.run(reactor);
-        // Some of it may be under way still; time passes in the turns of another reactor.
+        // Some bytes may be in flight. Time passes in the turns of another reactor.
         reader.borrow_mut().read_the_rest(&mut self.reactor())
     }
 
-    /// Runs a future on a reactor of its own, and then until nothing of it is in use; one that hangs fails the promise.
+    /// Runs a future on its own reactor, and then until none of its resources is in use. A hang
+    /// fails the promise.
     pub fn run_future<F: Future>(&self, future: F) -> F::Output {
         let mut reactor = self.reactor();
         let watchdog = self.watchdog(&mut reactor);
@@ -192,7 +194,7 @@ impl World {
         result
     }
 
-    /// Turns until `done`, and fails when it takes too long.
+    /// Turns until `done` returns true. A hang fails the promise.
     pub fn run_until(&self, reactor: &mut Reactor, what: &str, done: impl Fn(&mut Reactor) -> bool) {
         let watchdog = self.watchdog(reactor);
         while !done(reactor) {
@@ -201,19 +203,19 @@ impl World {
         watchdog.cancel(reactor).unwrap();
     }
 
-    /// Turns until nothing is in use any more: connections, listeners, connectors, jobs and timers.
+    /// Turns until no connection, listener, connector, job or timer is in use.
     pub fn run_until_idle(&self, reactor: &mut Reactor) {
         self.run_until(reactor, "nothing in use", |reactor| {
             reactor.resource_count() == 0 && reactor.delayed_call_count() == 1
         });
-        // A factory that is told of its end is in use no more.
+        // A factory may still have to be stopped.
         assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
     }
 
     fn watchdog(&self, reactor: &mut Reactor) -> DelayedCall {
         let back_end = self.back_end.clone();
         reactor.call_later(LONG, move |reactor| {
-            // Not a panic: the reactor would catch it; and past the capture of the test's output.
+            // The reactor would catch a panic, and the test's captured output would be lost.
             let test = thread::current().name().map(str::to_owned);
             let statistics = reactor.statistics();
             let _ = writeln!(io::stderr(), "{test:?} on {back_end:?}: the reactor hangs: {statistics:#?}");
@@ -223,7 +225,8 @@ impl World {
 
     // -- faults --
 
-    /// The simulated network and the host in it, for promises about what only a script can bring about there.
+    /// Returns the simulated network and the host in it, for promises about events that only a
+    /// script can cause.
     pub fn simulated(&self) -> Option<(&Network, Host)> {
         match &self.back_end {
             BackEnd::Os => None,
@@ -231,50 +234,51 @@ impl World {
         }
     }
 
-    // -- how much there may be --
+    // -- limits --
 
-    /// `wanted` connections between a reactor and peers of this process, or as many as its descriptors allow.
+    /// Returns the number of connections between a reactor and peers of this process: `wanted`, or
+    /// the maximum that the descriptor limit allows.
     pub fn connections(&self, wanted: usize) -> usize {
         match self.back_end {
             BackEnd::Os => {
                 let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
                 let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-                // Both ends are here, and a quarter of all is left for other things.
+                // Both ends are in this process, and a quarter of the limit is reserved.
                 wanted.min(limit / 8 * 3)
             }
             BackEnd::Simulated(..) => wanted,
         }
     }
 
-    // -- what is left --
+    // -- leftovers --
 
-    /// Takes what was logged as a warning or an error since the last call: the promise expected it.
+    /// Takes the warnings and errors logged since the last call, which the promise expects.
     pub fn logged(&self) -> Vec<String> {
         log::take()
     }
 
-    /// How many descriptors are open.
+    /// Returns the number of open descriptors.
     pub fn descriptors(&self) -> usize {
         self.back_end.descriptors()
     }
 
-    /// How many threads reactors have for jobs and look-ups.
+    /// Returns the number of reactors' threads for jobs and look-ups.
     pub fn threads(&self) -> usize {
         self.back_end.threads()
     }
 
-    /// Whether a job can be held up while the loop goes on.
+    /// Returns whether a job can be blocked while the loop runs.
     pub fn jobs_run_beside(&self) -> bool {
         self.back_end.jobs_run_beside()
     }
 }
 
-/// The right to run: promises of one program wait for each other, because descriptors and children are counted for the
-/// whole process. So does every other test that starts a child.
+/// A lock that serialises the promises of one program, because descriptors and children are counted
+/// per process. Every other test that starts a child takes it as well.
 pub struct Turn(Option<MutexGuard<'static, ()>>);
 
 impl Turn {
-    /// Waits for the turn. A thread that has it already goes on.
+    /// Waits for the lock. It is reentrant for a thread.
     pub fn take() -> Turn {
         static TURN: Mutex<()> = Mutex::new(());
         Turn((!HAS_TURN.replace(true)).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner)))
@@ -298,10 +302,10 @@ impl Drop for World {
 }
 
 thread_local! {
-    /// Whether this thread has the [`Turn`].
+    /// Whether this thread holds the [`Turn`].
     static HAS_TURN: Cell<bool> = const { Cell::new(false) };
 
-    /// The back end of the promise that runs on this thread.
+    /// The back end of the promise on this thread.
     static HERE: RefCell<Option<BackEnd>> = const { RefCell::new(None) };
 }
 
@@ -309,12 +313,12 @@ fn here() -> BackEnd {
     HERE.with_borrow(|here| here.clone()).expect("promises run on the thread of their world")
 }
 
-/// Lets time pass, inside a callback or outside, in which the loop does nothing.
+/// Lets time pass without running the loop, inside or outside of a callback.
 pub fn spend(time: Duration) {
     here().spend(time);
 }
 
-/// Sends the process, whose signals are those of all its reactors, a signal; inside a callback or outside.
+/// Sends a signal to the process, and so to all of its reactors, inside or outside of a callback.
 pub fn raise(signal: Signal) {
     here().raise(signal);
 }
@@ -326,17 +330,17 @@ pub fn abort_all(reactor: &mut Reactor) {
     }
 }
 
-/// An address of TCP as the standard library has it.
+/// Returns the standard library's address of a TCP address.
 pub fn socket_address(address: &Address) -> SocketAddr {
     let Address::Tcp(address) = address else { panic!("{address} is no address of TCP") };
     *address
 }
 
-/// When something hangs, however busy the machine is.
+/// The time limit after which a promise counts as hung, long enough for a busy machine.
 const LONG: Duration = Duration::from_secs(120);
 
-/// When there is no answer.
+/// The time limit of a connect that is expected to get no answer.
 const SOON: Duration = Duration::from_millis(20);
 
-/// How long a turn waits: not long, because `done` may depend on the time alone.
+/// The wait of a turn, short because `done` may depend on time alone.
 const TURN: Duration = Duration::from_millis(5);

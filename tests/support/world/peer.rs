@@ -1,4 +1,4 @@
-//! The other side of a connection as a plain socket, which does what no protocol would.
+//! Peers as plain sockets, whose behaviour no protocol can produce.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use twistor::{Address, ConnectionId, Factory, ListenTcp, Protocol, Reactor};
 use super::World;
 use super::back_end::{ListeningSocket, Socket};
 
-/// A socket that belongs to no reactor and never blocks; a drop closes it. A world connects it.
+/// A non-blocking socket without a reactor, connected by a world. Dropping it closes it.
 pub struct Peer {
     socket: Socket,
 }
@@ -21,17 +21,17 @@ impl Peer {
         Peer { socket }
     }
 
-    /// The address on its own side, which is the reactor's peer.
+    /// Returns the local address, which is the reactor's peer address.
     pub fn local_address(&self) -> Address {
         self.socket.local_address().unwrap().into()
     }
 
-    /// The address on the reactor's side.
+    /// Returns the address of the reactor's side.
     pub fn peer_address(&self) -> Address {
         self.socket.peer_address().unwrap().into()
     }
 
-    /// Sends what fits the system's buffers for sure.
+    /// Sends data that is known to fit the system's buffers.
     pub fn send(&mut self, data: &[u8]) {
         let mut sent = 0;
         while sent < data.len() {
@@ -39,7 +39,7 @@ impl Peer {
         }
     }
 
-    /// Sends as much as the system takes now.
+    /// Sends until the system's buffers are full, and returns the number of bytes.
     pub fn fill(&mut self) -> usize {
         let piece = [b'f'; PIECE];
         let mut sent = 0;
@@ -59,14 +59,14 @@ impl Peer {
         self.socket.reset();
     }
 
-    /// What has come up to now.
+    /// Returns all bytes that have arrived.
     pub fn read_now(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
         let _ = self.read_on(&mut all);
         all
     }
 
-    /// Up to `max_count` of what has come up to now.
+    /// Returns at most `most` bytes that have arrived.
     pub fn read_some(&mut self, most: usize) -> Vec<u8> {
         let mut some = vec![0; most];
         let count = again(|| self.socket.recv(&mut some)).unwrap_or(0);
@@ -74,12 +74,13 @@ impl Peer {
         some
     }
 
-    /// Whether a FIN has come, and nothing before it that was not read.
+    /// Returns whether a FIN has arrived, with no unread bytes before it.
     pub fn at_end(&mut self) -> bool {
         matches!(again(|| self.socket.recv(&mut [0])), Ok(0))
     }
 
-    /// All that comes, while the reactor turns, and the error if it is not FIN that ends it.
+    /// Reads to the end while the reactor turns. Returns the bytes, and the error if the end is not
+    /// a FIN.
     pub fn read_to_end(&mut self, reactor: &mut Reactor) -> (Vec<u8>, Option<ErrorKind>) {
         let mut all = Vec::new();
         for _ in 0..20_000 {
@@ -106,7 +107,7 @@ impl Peer {
     }
 }
 
-/// A peer that reads now and then, as a timed call, and closes at the end.
+/// A peer that reads on a timer, and closes at the end.
 pub(super) struct Reader {
     peer: Option<Peer>,
     read: Vec<u8>,
@@ -128,14 +129,14 @@ impl Reader {
         }
     }
 
-    /// Reads to the end, and returns how much there was in all.
+    /// Reads to the end, and returns the total number of bytes.
     pub(super) fn read_the_rest(&mut self, reactor: &mut Reactor) -> usize {
         let rest = self.peer.take().map_or(0, |mut peer| peer.read_to_end(reactor).0.len());
         self.read.len() + rest
     }
 }
 
-/// Calls until no signal interrupts it.
+/// Repeats a call while it fails with EINTR.
 fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -145,7 +146,8 @@ fn again<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// A listener that belongs to no reactor and accepts nobody: those who connect to it wait. A drop closes it.
+/// A listener without a reactor that never accepts: connections wait in its backlog. Dropping it
+/// closes it.
 pub struct RawListener {
     socket: ListeningSocket,
 }
@@ -160,7 +162,7 @@ impl RawListener {
     }
 }
 
-/// A port whose backlog is full: no further attempt is answered, as for a host that is filtered.
+/// A port with a full backlog. Further connects get no answer, as from a filtered host.
 pub struct Filtered {
     pub address: SocketAddr,
     _listener: RawListener,
@@ -171,18 +173,18 @@ impl Filtered {
     pub(super) fn new(world: &World) -> Filtered {
         let listener = world.listen_with_backlog(1);
         let address = listener.address();
-        // Linux lets one more wait than it was asked to.
+        // Linux queues one connection more than the backlog.
         let full = (0..2).map(|_| world.connect(&address.into())).collect();
         Filtered { address, _listener: listener, _full: full }
     }
 }
 
-/// The reactor accepts one connection for `protocol`; the other side is a plain socket.
+/// Makes a connection: the reactor accepts it for `protocol`, and the other side is a plain socket.
 pub fn connection(world: &World, reactor: &mut Reactor, protocol: impl Protocol) -> (ConnectionId, Peer) {
     accepted(world, reactor, protocol, ListenTcp::new(world.anywhere()), World::connect)
 }
 
-/// As `connection`, with little room for bytes on their way to the peer.
+/// Like `connection`, with small buffers towards the peer.
 pub fn narrow_connection(
     world: &World,
     reactor: &mut Reactor,
@@ -208,7 +210,7 @@ fn accepted(
     (id.get().unwrap(), peer)
 }
 
-/// Knows its connection's name before the protocol does anything.
+/// Notes the connection's id before the protocol's first callback.
 struct Noting {
     protocol: Option<Box<dyn Protocol>>,
     id: Rc<Cell<Option<ConnectionId>>>,
@@ -224,14 +226,14 @@ impl Factory for Noting {
     }
 }
 
-/// A few turns that wait for nothing: what could happen has happened after them.
+/// Runs a few turns without waiting, so that all possible events are handled.
 pub fn turns(reactor: &mut Reactor) {
     for _ in 0..5 {
         assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
     }
 }
 
-/// The smallest buffers that Linux grants are about this large.
+/// About the smallest buffers that Linux grants, in bytes.
 pub(super) const NARROW: usize = 4096;
 
 const PIECE: usize = 64 * 1024;

@@ -1,15 +1,15 @@
-//! Random numbers that are the same each time: a failure names its seed.
+//! Deterministic random numbers: a failure names its seed.
 
-/// xorshift64*, which is enough to mix things up.
+/// xorshift64*, sufficient for shuffling.
 pub struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Random {
-        // Zero would stay zero, and small seeds are alike at first.
+        // Zero would stay zero, and small seeds start with similar numbers.
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A number from 0 to `limit - 1`.
+    /// Returns a number from 0 to `limit - 1`.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

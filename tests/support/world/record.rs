@@ -1,11 +1,11 @@
-//! Protocols and factories that record what they saw.
+//! Recording protocols and factories.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
 
-/// What happened, in order; clones share it.
+/// A list of events, in order. Clones share it.
 #[derive(Clone, Default)]
 pub struct Record(Rc<RefCell<Vec<String>>>);
 
@@ -35,14 +35,14 @@ impl Record {
     }
 }
 
-/// Records every callback under its name: `made`, `data hello`, `read lost`, `write lost`, `pause`, `resume`,
-/// `lost REASON`; with `name: ` before it if it has a name.
+/// Records every callback by name: `made`, `data hello`, `read lost`, `write lost`, `pause`,
+/// `resume`, `lost REASON`. If the recorder has a name, `name: ` is put before it.
 pub struct Recorder {
     pub name: &'static str,
     pub record: Record,
-    /// Bytes are counted, not recorded: for much data.
+    /// Received bytes. Large amounts are counted in the record, not written there.
     pub received: Rc<RefCell<Vec<u8>>>,
-    /// What to do at each callback: the callback's name, and the bytes if there are any.
+    /// Called at each callback with the callback's name, and with the bytes of `data`.
     pub act: Act,
 }
 
@@ -57,13 +57,13 @@ impl Recorder {
         Recorder { name, ..Recorder::new(record) }
     }
 
-    /// Does something at each callback, after it was recorded.
+    /// Calls `act` at each callback, after it was recorded.
     pub fn acting(mut self, act: impl FnMut(&str, &mut Transport<'_>, &[u8]) + 'static) -> Recorder {
         self.act = Box::new(act);
         self
     }
 
-    /// Closes when its peer has.
+    /// Closes when the peer closes.
     pub fn closing(self) -> Recorder {
         self.acting(|what, transport, _| {
             if what == "read lost" {
@@ -72,7 +72,7 @@ impl Recorder {
         })
     }
 
-    /// Sends back what comes, and closes when its peer has.
+    /// Echoes data, and closes when the peer closes.
     pub fn echoing(self) -> Recorder {
         self.acting(|what, transport, data| match what {
             "data" => transport.write(data),
@@ -89,7 +89,7 @@ impl Recorder {
     }
 }
 
-/// A protocol that does nothing, and whose record nobody reads.
+/// Returns a protocol that does nothing and whose record is not read.
 pub fn nobody() -> Recorder {
     Recorder::new(&Record::new())
 }
@@ -108,7 +108,7 @@ impl Protocol for Recorder {
         self.happened("data", transport, data, &text);
     }
 
-    /// Unlike the default it does not close: that is for `act`.
+    /// Unlike the default, it does not close; `act` may.
     fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {
         self.happened("read lost", transport, b"", "");
     }
@@ -130,24 +130,24 @@ impl Protocol for Recorder {
     }
 }
 
-/// A reason's name without its details: `Done`, `Lost`, `Refused`.
+/// Returns a reason's name without its details: `Done`, `Lost`, `Refused`.
 pub fn kind(reason: &Reason) -> String {
     let text = format!("{reason:?}");
     text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
 }
 
-/// Hands one ready protocol to the first connection, none to later ones, and records a client's callbacks:
-/// `started`, `connecting`, `failed REASON`, `gone REASON`, `stopped`.
+/// A factory that returns one protocol for the first connection and none for later ones. It records
+/// a client's callbacks: `started`, `connecting`, `failed REASON`, `gone REASON`, `stopped`.
 pub struct OneProtocol {
     pub protocol: Option<Box<dyn Protocol>>,
     pub record: Record,
-    /// What to do at `connecting`, `failed` and `gone`.
+    /// Called at `connecting`, `failed` and `gone`.
     pub act: ClientAct,
 }
 
 pub type ClientAct = Box<dyn FnMut(&str, &mut Connector<'_>)>;
 
-/// A factory of one protocol.
+/// Returns a factory of one protocol.
 pub fn once(protocol: impl Protocol, record: &Record) -> OneProtocol {
     let protocol: Option<Box<dyn Protocol>> = Some(Box::new(protocol));
     OneProtocol { protocol, record: record.clone(), act: Box::new(|_, _| {}) }

@@ -1,6 +1,6 @@
-//! Promises about system calls: strace watches a child that runs the same test, and lets its calls fail.
+//! Promises about system calls. strace traces a child that runs the same test, and injects errors.
 //!
-//! Where strace is absent or must not trace, that is said on stderr, and nothing is tested.
+//! Without a working strace, a message on stderr says that the test was skipped.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use super::{World, child, on_the_real_network};
 
-/// Runs `body` in a child under strace, with these calls traced and tampered with; returns what was traced. `None` in
-/// the child, and where there is no strace.
+/// Runs `body` in a child under strace, with these calls traced and tampered with, and returns the
+/// trace. `None` in the child, and without a working strace.
 pub fn under_strace(test: &str, tampering: &str, body: impl FnOnce(&World)) -> Option<String> {
     let works =
         || Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();

@@ -1,4 +1,4 @@
-//! Somebody beside a panic, who has to notice nothing of it.
+//! A connection beside a panic, which must not be affected by it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use twistor::{ConnectionId, Listener, Reactor};
 
 use super::{Record, Recorder, World, nobody, on_each_back_end};
 
-/// Runs a promise on every back end with a witness beside it, who testifies in the end.
+/// Runs a promise on every back end beside a witness, which checks its connection at the end.
 pub fn beside_a_witness(promise: impl Fn(&World, &mut Reactor, &Witness)) {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
@@ -17,7 +17,7 @@ pub fn beside_a_witness(promise: impl Fn(&World, &mut Reactor, &Witness)) {
     });
 }
 
-/// A connection beside the one that panics: it echoes before and after.
+/// A connection beside the one that panics. It echoes before and after.
 pub struct Witness {
     record: Record,
     pub connection: ConnectionId,
@@ -40,7 +40,7 @@ impl Witness {
         Witness { record, connection: name.get().unwrap(), listener }
     }
 
-    /// The witness has noticed nothing.
+    /// Checks that the connection still works.
     pub fn testify(self, world: &World, reactor: &mut Reactor) {
         reactor.transport(self.connection).unwrap().write(b"alive");
         world.run_until(reactor, "the echo", |_| self.record.has("data alive"));
@@ -50,7 +50,7 @@ impl Witness {
     }
 }
 
-/// The log has this one panic, and the statistics count it.
+/// Checks that the log and the statistics have exactly this panic.
 pub fn panicked_once(world: &World, reactor: &Reactor, place: &str) {
     let logged = world.logged();
     assert_eq!(logged.len(), 1, "{logged:?}");
