@@ -1,4 +1,4 @@
-//! `abort_connection` throws away what waits and resets the connection.
+//! `abort_connection` discards unsent output and resets the connection.
 
 use std::io::ErrorKind;
 

@@ -1,4 +1,4 @@
-//! What came before a FIN or a reset is delivered before the loss is.
+//! Data that arrived before a FIN or a reset is delivered before the loss.
 
 use crate::world::{Record, Recorder, on_each_back_end};
 
@@ -31,7 +31,7 @@ fn bytes_before_a_reset_are_delivered_before_it() {
         let listener = world.serve(&mut reactor, Recorder::new(&server));
         let rude = Recorder::new(&client).acting(|what, transport, _| {
             if what == "made" {
-                // Large enough to go straight to the system; an abort throws away what waits.
+                // Large enough to bypass the write batch. The abort discards the unsent rest.
                 transport.write(&[b'x'; 20_000]);
                 transport.abort_connection();
             }

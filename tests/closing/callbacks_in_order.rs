@@ -1,4 +1,5 @@
-//! A connection is made first and lost last, each once, and no callback runs inside another.
+//! `connection_made` comes first and `connection_lost` last, each once, and no callback runs inside
+//! another one.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use twistor::{
     Address, ClientFactory, Connector, Factory, Producer, ProducerKind, Protocol, Reactor, Reason, Transport,
 };
 
-/// How deep in callbacks the loop is; nobody is called when it is not 0.
+/// The nesting depth of callbacks. A callback must only start at depth 0.
 #[derive(Clone, Default)]
 struct Depth(Rc<Cell<usize>>, Record);
 
@@ -23,7 +24,7 @@ impl Depth {
         self.0.set(0);
     }
 
-    /// Acts inside a callback, after it has asked to be called by all other ways.
+    /// Runs `act` inside a callback, after scheduling calls in all other ways.
     fn inside(&self, what: &str, reactor: &mut Reactor, act: impl FnOnce(&mut Reactor)) {
         self.enter(what);
         let (later, soon, thread) = (self.clone(), self.clone(), self.1.clone());
@@ -55,7 +56,7 @@ impl Probe {
             transport.resume_reading();
             match what {
                 "made" => {
-                    // From outside its callbacks what it writes waits for the turn's end.
+                    // Writes from outside of its callbacks are sent at the end of the turn.
                     reactor.call_later(Duration::ZERO, move |reactor| {
                         if let Some(mut transport) = reactor.transport(id) {
                             transport.write(b"more than one");

@@ -1,4 +1,5 @@
-//! `lose_connection` sends what was written, tells once and later, and waits for a stuck peer within a limit.
+//! `lose_connection` sends all output, reports the loss once and later, and waits for a stuck peer
+//! within a limit.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -79,7 +80,7 @@ fn a_peer_that_takes_a_little_now_and_then_is_waited_for() {
         reactor.transport(id).unwrap().lose_connection();
         let began = reactor.now();
         let mut read = 0;
-        // Slowly, until well past the limit; then all the rest.
+        // Reads slowly until well past the limit, then everything.
         while read < 400_000 {
             let slowly = reactor.now() - began < Duration::from_millis(400);
             read += peer.read_some(if slowly { 2000 } else { 100_000 }).len();
@@ -122,7 +123,7 @@ fn a_limit_of_its_own_counts_in_all() {
         reactor.transport(id).unwrap().lose_connection_timeout(Duration::from_millis(30));
         let peer = std::cell::RefCell::new(peer);
         world.run_until(&mut reactor, "the limit", |_| {
-            // Progress does not help.
+            // Progress does not extend the total limit.
             peer.borrow_mut().read_some(1000);
             record.has("lost CloseTimedOut")
         });
@@ -146,7 +147,7 @@ fn a_close_waits_for_a_silent_producer_until_the_limit() {
                     true => transport.lose_write_connection(),
                     false => transport.lose_connection(),
                 }
-                // What it would have written is cut off: that is no clean end.
+                // Output of the producer is missing, so the end is a reset.
                 let (head, error) = peer.read_to_end(&mut reactor);
                 assert_eq!((&head[..], error), (&b"head"[..], Some(ErrorKind::ConnectionReset)));
                 world.run_until_idle(&mut reactor);
@@ -166,7 +167,7 @@ impl Producer for Silent {
 #[test]
 fn a_producer_that_writes_now_and_then_is_waited_for() {
     on_each_back_end(|world| {
-        // Longer than a busy machine holds up a process.
+        // Longer than any stall of a busy machine.
         let limit = Duration::from_secs(3);
         let mut reactor = world.reactor_with(Settings { close_timeout: limit, ..Settings::default() });
         let record = Record::new();
@@ -178,7 +179,7 @@ fn a_producer_that_writes_now_and_then_is_waited_for() {
         while reactor.now() - began < limit + limit / 10 {
             reactor.transport(id).unwrap().write(b"x");
             written += 1;
-            // The first one sends it and waits for nothing.
+            // The first turn sends the output and waits for nothing.
             turns(&mut reactor);
             reactor.iterate(Some(Duration::from_millis(2))).unwrap();
             assert!(!record.has("lost CloseTimedOut"), "after {written} bytes");
@@ -209,7 +210,7 @@ fn a_half_close_to_a_stuck_peer_is_limited_until_it_is_done() {
                 }
                 read += peer.read_to_end(&mut reactor).0.len();
                 assert_eq!(read, 300_000);
-                // Now the peer has all the time it wants.
+                // No time limit is pending any more.
                 assert_eq!(reactor.delayed_call_count(), 0);
                 peer.send(b"thanks");
                 world.run_until(&mut reactor, "the answer", |_| record.has("data thanks"));
@@ -223,7 +224,7 @@ fn a_half_close_to_a_stuck_peer_is_limited_until_it_is_done() {
     });
 }
 
-/// Keeps the reason of its loss.
+/// Records the reason of the loss.
 struct Why(std::rc::Rc<std::cell::RefCell<Option<Reason>>>);
 
 impl Protocol for Why {

@@ -1,4 +1,4 @@
-//! Each direction of a connection can end by itself.
+//! Each direction of a connection can end separately.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -57,7 +57,7 @@ fn our_fin_is_told_before_the_peers_that_answers_it_at_once() {
         let record = Record::new();
         let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
         reactor.transport(id).unwrap().lose_write_connection();
-        // The protocol is told in the next turn, which finds the peer's end as well.
+        // The callback comes in the next turn, which also reads the peer's FIN.
         reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert!(peer.at_end());
         drop(peer);
@@ -100,7 +100,7 @@ fn a_connection_that_is_shut_both_ways_is_lost_by_itself() {
     });
 }
 
-/// Does nothing that the trait does not do by itself.
+/// A protocol without overridden end-of-input callbacks.
 struct Plain {
     record: Record,
 }
@@ -145,7 +145,7 @@ fn a_panic_at_the_end_of_a_direction_ends_the_connection() {
             world.run_until_idle(&mut reactor);
             assert_eq!(record.events(), ["made", at, "lost Panicked"]);
             assert_eq!(world.logged().len(), 1, "the panic is logged once");
-            // A connection that is aborted is reset, unless our FIN was out.
+            // The abort resets the connection, unless our FIN was sent before.
             let (_, error) = peer.read_to_end(&mut reactor);
             assert!(error.is_none_or(|error| error == ErrorKind::ConnectionReset), "{error:?}");
         }

@@ -1,4 +1,5 @@
-//! A peer that is gone without a word can be found: by the system's keepalive, or by whoever destroys its connection.
+//! A half-open peer is detected by the kernel's keepalive, or when its connection is destroyed from
+//! outside.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -9,14 +10,14 @@ use crate::world::{Record, Recorder, abort_all, on_each_back_end, on_the_real_ne
 use twistor::sim::{CallKind, Errno, Fault};
 use twistor::{ConnectTcp, Error, ListenTcp, Reactor, Transport};
 
-/// Whether the system's keepalive timer runs for the connection between these two, seen from the first.
+/// Whether the kernel's keepalive timer runs for this connection.
 fn kept_alive(transport: &mut Transport<'_>) -> bool {
     let (here, there) = (transport.host().port().unwrap(), transport.peer().port().unwrap());
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
     let port = |field: &str| u16::from_str_radix(field.rsplit(':').next().unwrap(), 16).unwrap();
     let line = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
     let line = line.into_iter().find(|fields| port(fields[1]) == here && port(fields[2]) == there);
-    // 2 is the keepalive timer, of which nothing else makes use once a connection is made.
+    // Timer 2 is the keepalive timer. On an established connection it has no other use.
     line.expect("the system knows the connection")[5].starts_with("02:")
 }
 
@@ -27,7 +28,7 @@ fn keepalive_is_enabled_only_where_it_is_requested() {
         for (asked, switched) in [
             (None, None),
             (Some(60_000), None),
-            // Less than a second is a second.
+            // Times below one second are rounded up to one.
             (Some(1), None),
             (None, Some(true)),
             (Some(60_000), Some(false)),
@@ -66,7 +67,7 @@ fn keepalive_is_enabled_only_where_it_is_requested() {
     });
 }
 
-/// Lets the system destroy the socket with this local port; `false` where it cannot.
+/// Makes the kernel destroy the socket with this local port. Returns `false` where it cannot.
 fn destroy(port: u16) -> bool {
     let filter = format!("sport = :{port}");
     let command = Command::new("ss").args(["-HKnt", &filter]).stderr(Stdio::null()).output();
@@ -83,7 +84,7 @@ fn a_connection_that_the_system_destroys_is_lost_and_no_other() {
             peers.push(connection(world, &mut reactor, Recorder::named(name, &record)).1);
         }
         record.take();
-        // The peer's end: what this one sees is a reset.
+        // The peer's socket is destroyed, and this side sees a reset.
         let port = peers[2].local_address().port().unwrap();
         if destroy(port) {
             world.run_until(&mut reactor, "the loss", |_| !record.events().is_empty());
@@ -145,7 +146,7 @@ fn times_that_the_kernel_does_not_take_are_refused() {
 #[test]
 fn an_option_that_cannot_be_set_is_logged() {
     on_each_back_end(|world| {
-        // The real system refuses none of these.
+        // The real kernel refuses none of these.
         let Some((network, _)) = world.simulated() else { return };
         let mut reactor = world.reactor();
         network.add_rule(Fault::fail(CallKind::SetOption, Errno::ENOPROTOOPT));

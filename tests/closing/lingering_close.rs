@@ -1,4 +1,4 @@
-//! A close never destroys what was sent before it, although the peer's own data was not read.
+//! A close never destroys output sent before it, even if the peer's data was not read.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::world::peer::{connection, turns};
 use crate::world::{Record, Recorder, World, on_each_back_end};
 use twistor::{Producer, ProducerKind, Reactor, Settings, Transport};
 
-/// Answers at the first byte and closes, whatever else comes.
+/// Answers the first byte and closes without reading the rest.
 fn hasty(record: &Record) -> Recorder {
     Recorder::new(record).acting(|what, transport, _| {
         if what == "data" {
@@ -25,7 +25,8 @@ fn an_early_answer_arrives_whole_despite_an_unread_upload() {
         let (_, mut peer) = connection(world, &mut reactor, hasty(&record));
         peer.fill();
         turns(&mut reactor);
-        // More comes after the close; a reset in answer to it would destroy the tail of ours.
+        // More data arrives after the close. A reset in answer would destroy the tail of the
+        // output.
         peer.fill();
         assert_eq!(peer.read_to_end(&mut reactor), (vec![b'n'; 200_000], None));
         assert!(record.has("lost Done"), "the protocol does not wait for it");
@@ -67,7 +68,7 @@ fn lingering_ends_after_at_most_five_times_its_limit() {
     });
 }
 
-/// A close that lingers at a peer that sends all the time, until `done`; the peer sends before each turn.
+/// Lets a closed connection linger until `done`. The peer sends before each turn.
 fn lingers_until(
     world: &World,
     linger: Duration,
@@ -96,7 +97,7 @@ fn lingering_is_over_after_ten_times_its_idle_limit() {
         let late = record.clone();
         let at_ten_times = move |reactor: &mut Reactor| {
             reactor.call_later(10 * linger, move |reactor| {
-                // What is due at the same time has its turn first, however late this one is.
+                // Timers due at the same time run first, however late this one runs.
                 reactor.call_later(Duration::ZERO, |reactor| {
                     reactor.call_later(Duration::ZERO, move |reactor| {
                         late.add(format!("{} in use", reactor.resource_count()));
@@ -166,7 +167,7 @@ fn a_reactor_that_stops_lingers_for_nobody() {
                 reactor.transport(id).unwrap().lose_connection();
                 turns(&mut reactor);
             }
-            // In the second case the loss is still to be told when the end begins.
+            // In the second case the loss is still queued when the stop begins.
             reactor.call_later(Duration::ZERO, move |reactor| {
                 if let Some(mut transport) = reactor.transport(id) {
                     transport.lose_connection();
@@ -175,7 +176,7 @@ fn a_reactor_that_stops_lingers_for_nobody() {
                     reactor.stop();
                 });
             });
-            // It checks that nothing is in use in the end.
+            // `run` checks that no resource is left.
             world.run(&mut reactor);
             assert_eq!(record.events().last().unwrap(), "lost Done");
         }
@@ -202,7 +203,7 @@ fn a_peer_that_has_finished_is_not_lingered_for() {
     });
 }
 
-/// Has nothing to produce, and closes.
+/// A producer that writes nothing and closes.
 struct Nothing;
 
 impl Producer for Nothing {

@@ -1,4 +1,4 @@
-//! Whatever callbacks do to themselves and to each other, each connection is made once and lost once.
+//! Whatever protocols do in callbacks, each connection is made once and lost once.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,10 +11,10 @@ use twistor::{
     Settings, Transport,
 };
 
-/// What all protocols of one scenario share.
+/// State shared by all protocols of a scenario.
 struct Scene {
     random: Random,
-    /// Things that may still be done; with none left, everything comes to its end.
+    /// Number of actions left. At 0, everything comes to an end.
     energy: usize,
     everyone: Vec<ConnectionId>,
     made: usize,
@@ -31,7 +31,7 @@ enum Phase {
     Lost,
 }
 
-/// Does anything at every callback.
+/// A protocol that takes random actions in every callback.
 struct Wild {
     scene: Shared,
     phase: Phase,
@@ -55,7 +55,7 @@ impl Wild {
     }
 }
 
-/// A few random things, to this connection or to another.
+/// Takes up to three random actions on this connection or another.
 fn act(scene: &Shared, transport: &mut Transport<'_>) {
     for _ in 0..3 {
         let (what, whom) = {
@@ -108,7 +108,7 @@ fn one_thing(what: usize, scene: &Shared, transport: &mut Transport<'_>) {
         11 => {
             let scene = Rc::clone(scene);
             let kind = if amount.is_multiple_of(2) { ProducerKind::Push } else { ProducerKind::Pull };
-            // There is one already, perhaps.
+            // Fails if a producer is already registered.
             let _ = transport.register_producer(Source { scene }, kind);
         }
         12 => transport.unregister_producer(),
@@ -224,7 +224,7 @@ fn wild_callbacks_do_no_harm() {
                 let clients = Clients { scene: Rc::clone(&scene) };
                 reactor.connect_tcp(listener.address(), clients).unwrap();
             }
-            // Those that nobody ends are ended: a paused pair could stay for ever.
+            // Ends the connections that no action ended: a paused pair would stay open for ever.
             let last = Rc::clone(&scene);
             reactor.call_later(Duration::from_millis(15), move |reactor| {
                 last.borrow_mut().energy = 0;

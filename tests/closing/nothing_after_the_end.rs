@@ -1,5 +1,5 @@
-//! Whatever callbacks do to themselves and to each other: after a close nothing is received, after an abort nothing comes
-//! but the loss, after the loss nothing; pauses and resumes take turns.
+//! Whatever callbacks do, nothing is received after a close, only the loss is delivered after an
+//! abort, and nothing after the loss. Pauses and resumes alternate.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,24 +13,24 @@ use twistor::{
     Transport,
 };
 
-/// What all protocols of a storm share.
+/// State shared by all protocols of a run.
 struct Storm {
     random: Random,
-    /// Names of connections, those that are gone among them.
+    /// IDs of connections, including closed ones.
     names: Vec<ConnectionId>,
     timers: Vec<DelayedCall>,
     lives: BTreeMap<ConnectionId, Life>,
     callbacks: usize,
-    /// A callback of a connection runs.
+    /// A callback of a connection is running.
     inside: bool,
     faults: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Life {
-    /// Told to close: nothing is received any more.
+    /// Closed: no more data may be received.
     closed: bool,
-    /// Aborted: nothing but the loss can come.
+    /// Aborted: only the loss may follow.
     aborted: bool,
     lost: bool,
     read_lost: usize,
@@ -85,7 +85,7 @@ impl Wild {
     }
 }
 
-/// A callback runs; a panic ends it as well.
+/// Marks a callback as running. Dropped at its end, also by a panic.
 struct Inside(Shared);
 
 impl Inside {
@@ -131,7 +131,7 @@ impl Protocol for Wild {
     }
 }
 
-/// Unregisters itself now and then, as a close waits for it.
+/// A producer that unregisters at random, because a close waits for it.
 struct WildProducer {
     storm: Shared,
     stopped: bool,
@@ -161,7 +161,7 @@ impl Producer for WildProducer {
     }
 }
 
-/// Calls a few things at random, mostly on `me`, else on anybody, alive or not.
+/// Makes random calls, mostly on `me`, otherwise on any connection, open or not.
 fn rampage(storm: &Shared, reactor: &mut Reactor, me: Option<ConnectionId>) {
     let calls = storm.borrow_mut().random.below(4);
     for _ in 0..calls {
@@ -175,7 +175,7 @@ fn rampage(storm: &Shared, reactor: &mut Reactor, me: Option<ConnectionId>) {
         };
         let Some(id) = id else { continue };
         if what == 0 {
-            // A timer that any other callback may cancel or put off.
+            // A timer that any other callback may cancel or postpone.
             let later = Rc::clone(storm);
             let delay = Duration::from_micros(storm.borrow_mut().random.below(500) as u64);
             let call = reactor.call_later(delay, move |reactor| rampage(&later, reactor, None));
@@ -193,7 +193,8 @@ fn rampage(storm: &Shared, reactor: &mut Reactor, me: Option<ConnectionId>) {
             continue;
         }
         if what == 2 {
-            // Inside another's protocol, unless it is the one that is called.
+            // Inside the protocol of another connection. Does nothing if that protocol's callback
+            // is running.
             let within = Rc::clone(storm);
             reactor.with_protocol(id, |_: &mut Wild, transport| {
                 if within.borrow_mut().random.below(2) == 0 {
@@ -272,7 +273,7 @@ fn storm(world: &World, seed: u64) -> usize {
         for _ in 0..10 {
             reactor.iterate(Some(Duration::from_micros(100))).unwrap();
         }
-        // Something always happens.
+        // Keeps the connections busy.
         for id in reactor.connections() {
             if storm.borrow_mut().random.below(3) == 0 {
                 let storm = Rc::clone(&storm);
@@ -286,7 +287,7 @@ fn storm(world: &World, seed: u64) -> usize {
         }
     }
     reactor.stop_listening(&listener).unwrap();
-    // Half of the storms are left to end by a close, half by the end of the reactor.
+    // Half of the runs end by closing the connections, the others by stopping the reactor.
     if seed.is_multiple_of(2) {
         world.run_until(&mut reactor, "the end of the storm", |reactor| {
             for id in reactor.connections() {
@@ -320,7 +321,7 @@ fn however_wildly_callbacks_call_back() {
     on_each_back_end(|world| {
         let callbacks: usize = (0..25).map(|seed| storm(world, seed)).sum();
         assert!(callbacks > 2000, "{callbacks} callbacks are no storm");
-        // The panics were planned.
+        // All logged panics were intended.
         assert!(world.logged().iter().all(|line| line.ends_with("as planned")));
     });
 }

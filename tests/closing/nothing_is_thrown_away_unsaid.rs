@@ -1,4 +1,5 @@
-//! A connection that ends with bytes unsent ends with a reset for its peer: an end would say that it has all of them.
+//! A connection that ends with unsent output is reset: a FIN would tell the peer that the data is
+//! complete.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use twistor::{Reactor, Settings, Transport};
 
 const RESET: Option<ErrorKind> = Some(ErrorKind::ConnectionReset);
 
-/// A connection to a peer that reads nothing, with more written than the system takes.
+/// A connection with unsent output, to a peer that does not read.
 fn stuck(world: &World, settings: Settings) -> (Reactor, Record, Peer) {
     let mut reactor = world.reactor_with(settings);
     let record = Record::new();
@@ -21,7 +22,8 @@ fn stuck(world: &World, settings: Settings) -> (Reactor, Record, Peer) {
     (reactor, record, peer)
 }
 
-/// What the peer had of it, and its end, whose reactor is over; time passes in the turns of another one.
+/// Reads what the peer received, and its end, after the connection's reactor has finished. Turns of
+/// another reactor advance the time.
 fn read(world: &World, mut peer: Peer) -> (usize, Option<ErrorKind>) {
     let (all, end) = peer.read_to_end(&mut world.reactor());
     (all.len(), end)
@@ -64,7 +66,7 @@ fn a_buffer_that_is_over_its_limit_is_thrown_away_with_a_reset() {
         let settings = Settings { write_buffer_limit: 100_000, ..Settings::default() };
         let (mut reactor, record, peer) = stuck(world, settings);
         let id = reactor.connections()[0];
-        // What is written before the protocol is told to pause does not count.
+        // Output written before `pause_writing` does not count.
         for _ in 0..3 {
             turns(&mut reactor);
             for _ in 0..2 {
@@ -94,7 +96,7 @@ fn a_half_closed_peer_sees_no_clean_end_of_truncated_output() {
     });
 }
 
-/// What a peer sees of a connection whose write fails halfway, on a host that is asked to go on in some way first.
+/// Returns what a peer receives if a write fails halfway. `first` acts on the connection before.
 fn after_a_failed_write(first: fn(&mut Transport<'_>)) -> (usize, Option<ErrorKind>) {
     let mut simulation = Simulation::new(1);
     let (server, client) = (simulation.host("server"), simulation.host("client"));
@@ -112,7 +114,7 @@ fn after_a_failed_write(first: fn(&mut Transport<'_>)) -> (usize, Option<ErrorKi
     let at = (simulation.address(server), 80).into();
     let options = SocketOptions { receive_buffer: Some(100_000), ..SocketOptions::default() };
     let mut peer = simulation.connect(client, at, options).unwrap();
-    // Those after the first few fail.
+    // All sends after the first few fail.
     simulation
         .add_rule(Fault::call(CallKind::Send, twistor::sim::Verdict::Short(10_000)).on(server).at_most(3));
     simulation.add_rule(Fault::fail(CallKind::Send, Errno::ENOBUFS).on(server));

@@ -1,4 +1,4 @@
-//! A connection that breaks under a write is lost once, and what had come before is delivered.
+//! A connection that fails during a write is lost once, and earlier input is delivered.
 
 use crate::world::peer::{connection, narrow_connection, turns};
 use crate::world::{Record, Recorder, on_each_back_end};
@@ -12,7 +12,7 @@ fn a_reset_found_by_a_write_still_delivers_earlier_data() {
         let (id, mut peer) = connection(world, &mut reactor, Recorder::new(&record));
         peer.send(b"last words");
         peer.reset();
-        // Not a turn has passed: the write meets the reset before any read does.
+        // No turn has run, so the write sees the reset before any read does.
         reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
         reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
         world.run_until_idle(&mut reactor);

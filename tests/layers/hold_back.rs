@@ -1,4 +1,5 @@
-//! What layers hold back counts as unsent: for the marks, the limit, and a close, which waits until they have sent it.
+//! Bytes held back by layers count as unsent for the water marks and the limit, and a close waits
+//! until they are sent.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::world::peer::{Peer, turns};
 use crate::world::{Record, Recorder, World, on_each_back_end, once};
 use twistor::{Protocol, Reason, Settings, Transport, layered};
 
-/// A layer that keeps what is written until it is woken, then sends all of it, and the end if that has come.
+/// A layer that holds output until its timer expires, then sends it, and the end if it has come.
 fn keeping(record: &Record, wake: Duration) -> Noted {
     let mut ending = false;
     Noted::new("layer", record).acting(move |what, held, below, data| match what {
@@ -83,7 +84,7 @@ fn what_a_layer_holds_back_counts_for_the_water_marks() {
     });
 }
 
-/// Says at the end of the input what it sees of its own writes.
+/// Records the state of its own output at the end of the input.
 struct Looks(Record);
 
 impl Protocol for Looks {
@@ -122,7 +123,7 @@ fn data_released_by_a_layer_at_eof_no_longer_counts_as_unsent() {
         world.run_until(&mut reactor, "started", |_| record.has("layer: started"));
         reactor.stop_listening(&listener).unwrap();
         let id = reactor.connections()[0];
-        // Too much to be collected with other writes.
+        // Too large for the write batch.
         reactor.transport(id).unwrap().write(&[b'w'; 20_000]);
         turns(&mut reactor);
         assert!(reactor.transport(id).unwrap().writing_paused());
@@ -141,7 +142,7 @@ fn what_a_layer_holds_back_counts_for_the_buffers_limit() {
             let record = Record::new();
             let settings = Settings { write_buffer_limit: 1000, ..Settings::default() };
             let (mut reactor, id, peer) = connection(world, settings, Recorder::new(&record), &record, NEVER);
-            // What waits when the protocol is told to pause does not count.
+            // Output queued when `pause_writing` comes does not count.
             reactor.transport(id).unwrap().write(&[b'w'; 5000]);
             turns(&mut reactor);
             assert!(record.has("pause"));
@@ -201,7 +202,7 @@ fn a_half_close_waits_for_layers_while_reading_continues() {
 #[test]
 fn a_close_that_a_layer_holds_up_ends_with_the_closing_limit() {
     on_each_back_end(|world| {
-        // It holds bytes back, or only the end.
+        // The layer holds back bytes, or only the end.
         for bytes in [true, false] {
             let record = Record::new();
             let settings = Settings { close_timeout: Duration::from_millis(20), ..Settings::default() };
@@ -301,7 +302,7 @@ fn data_a_layer_delivers_during_a_pause_waits_for_resume() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let noted = record.clone();
-        // Everything comes late, and then in pieces.
+        // Output is delayed, and then sent in pieces.
         let late = move || {
             let mut kept: Vec<u8> = Vec::new();
             Noted::new("layer", &noted).acting(move |what, _, below, data| match what {

@@ -1,11 +1,11 @@
-//! A layer that is added in mid-connection has what is written and read from then on, and nothing from before.
+//! A layer added in mid-connection handles all later input and output, and no earlier data.
 
 use crate::layers::{Noted, Then};
 use crate::world::peer::{connection, turns};
 use crate::world::{Record, Recorder, abort_all, on_each_back_end, once};
 use twistor::{Layer, LayerContext, Reactor, Settings, layered};
 
-/// Turns letters' case both ways.
+/// Swaps the case of letters in both directions.
 struct Swapping;
 
 fn swapped(data: &[u8]) -> Vec<u8> {
@@ -21,7 +21,7 @@ impl Layer for Swapping {
     }
 }
 
-/// Adds the layer when it is told to.
+/// Adds the layer on request.
 fn switching(record: &Record) -> Recorder {
     Recorder::new(record).acting(|what, transport, data| match (what, data) {
         ("data", b"start") => {
@@ -39,7 +39,7 @@ fn switching(record: &Record) -> Recorder {
 #[test]
 fn earlier_writes_bypass_an_added_layer_and_later_ones_use_it() {
     on_each_back_end(|world| {
-        // As its first layer, and above another one.
+        // As the first layer, and above another one.
         for beneath in [false, true] {
             let mut reactor = world.reactor();
             let record = Record::new();

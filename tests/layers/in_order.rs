@@ -1,4 +1,4 @@
-//! What comes goes up through the layers to the protocol, what is written goes down through them, each thing in order.
+//! Input passes up through the layers to the protocol and output passes down, both in order.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -91,7 +91,7 @@ fn nobody_above_hears_anything_before_a_layer_is_ready() {
         let record = Record::new();
         let protocol = Recorder::named("protocol", &record).closing();
         let (low, high) = (record.clone(), record.clone());
-        // It is ready when it has seen a line.
+        // Ready after one line.
         let waiting = move || {
             let mut ready = false;
             Noted::new("low", &low).acting(move |what, _, below, data| match what {
@@ -202,7 +202,7 @@ fn layers_that_are_not_ready_in_time_end_their_connection() {
         let mut peer = world.connect(listener.address());
         peer.read_to_end(&mut reactor);
         assert_eq!(record.events(), ["layer: started", "layer: lost TimedOut"]);
-        // What this side makes has the connector's time.
+        // Outgoing connections use the connector's timeout.
         let raw = world.listen();
         let options = ConnectTcp { timeout: limit, ..raw.address().into() };
         let factory = layered(once(Recorder::new(&client), &client), unready(&client));
@@ -471,7 +471,7 @@ fn what_layers_deliver_comes_in_pieces_of_at_most_a_read() {
     });
 }
 
-/// Sends one more byte each time that the system has taken something.
+/// Writes one more byte each time that bytes were sent.
 struct GoesOn(usize);
 
 impl Layer for GoesOn {

@@ -1,4 +1,4 @@
-//! A panic in a layer ends its connection alone, wherever it comes from.
+//! A panic in a layer ends only its own connection, in any callback.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn a_panic_in_any_call_of_a_layer_ends_its_connection_alone() {
             let logged = world.logged();
             assert_eq!(logged.len(), 1);
             assert!(logged[0].starts_with("panic in a layer of connection"), "{logged:?}");
-            // The bystander goes on.
+            // The other connection continues.
             assert_eq!(bystander.events(), ["made"]);
             reactor.transport(other).unwrap().abort_connection();
             world.close(&mut reactor, &listener);
@@ -104,7 +104,7 @@ fn a_panic_of_the_protocol_above_layers_is_as_without_them() {
     });
 }
 
-/// What a layer does after it ended the connection goes nowhere.
+/// Calls of a layer after it ended the connection have no effect.
 #[test]
 fn a_layer_that_goes_on_after_the_end_breaks_nothing() {
     struct Stubborn;

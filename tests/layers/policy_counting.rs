@@ -1,4 +1,4 @@
-//! Traffic is counted, of each connection and of all, and shown as hex and as text.
+//! Traffic is counted per connection and in total, and shown as hex and text.
 
 use crate::world::peer::turns;
 use crate::world::{Record, Recorder, on_each_back_end, once};
@@ -21,7 +21,7 @@ fn each_connection_is_counted_and_all_together() {
         let mut counts: Vec<ByteCounts> = traffic.open().into_iter().map(|(_, counts)| counts).collect();
         counts.sort_by_key(|counts| counts.sent);
         assert_eq!(counts, [ByteCounts { received: 2, sent: 2 }, ByteCounts { received: 5, sent: 5 }]);
-        // What somebody else writes to it counts as well.
+        // Writes from outside of its callbacks count too.
         let (id, before): (ConnectionId, _) = traffic.open()[0];
         reactor.transport(id).unwrap().write(b"more");
         turns(&mut reactor);

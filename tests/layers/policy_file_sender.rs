@@ -1,4 +1,4 @@
-//! A file is sent piece by piece, no faster than it is taken, and its sender is told what became of it.
+//! A file is sent piece by piece, no faster than it is accepted, and its sender is told the result.
 
 use std::cell::RefCell;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use crate::world::peer::{narrow_connection, turns};
 use crate::world::{Record, Recorder, on_each_back_end};
 use twistor::policy::{FileSendResult, FileSender};
 
-/// What `FileSendResult` says, as text.
+/// Records `FileSendResult` as text.
 fn told(record: &Record) -> impl FnOnce(&mut twistor::Reactor, FileSendResult) + 'static {
     let record = record.clone();
     move |_, sent| {
@@ -20,7 +20,7 @@ fn told(record: &Record) -> impl FnOnce(&mut twistor::Reactor, FileSendResult) +
     }
 }
 
-/// A reader that knows how much was read at most at once, and how much in all.
+/// A reader that records the largest single read and the total.
 struct Watched {
     left: usize,
     seen: Rc<RefCell<(usize, usize)>>,
@@ -91,7 +91,7 @@ fn no_more_is_read_than_the_peer_takes() {
         let mut transport = reactor.transport(id).unwrap();
         FileSender::new(file).piece(1000).send(&mut transport, told(&record)).unwrap();
         let mut before = usize::MAX;
-        // Until the system's buffers are full.
+        // Until the kernel's buffers are full.
         while before != seen.borrow().1 {
             before = seen.borrow().1;
             (0..20).for_each(|_| turns(&mut reactor));
@@ -132,7 +132,7 @@ fn pieces_can_be_changed_on_the_way() {
         let record = Record::new();
         let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
         let mut transport = reactor.transport(id).unwrap();
-        // Some pieces come to nothing.
+        // Some pieces become empty.
         let only_letters = |piece: &mut Vec<u8>| piece.retain(u8::is_ascii_alphabetic);
         FileSender::new(&b"a1b2345c"[..])
             .piece(1)

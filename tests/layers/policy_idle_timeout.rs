@@ -1,4 +1,4 @@
-//! A connection on which nothing happens for so long ends; a byte either way puts that off.
+//! An idle connection ends after the timeout. A byte in either direction restarts it.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -71,18 +71,18 @@ fn a_slow_peer_that_goes_on_reading_is_not_idle() {
         let (id, mut peer) = narrow_connection(world, &mut reactor, Recorder::new(&record));
         let mut transport = reactor.transport(id).unwrap();
         transport.add_layer(IdleTimeout::new(limit));
-        // All of it in one callback: nothing is written after that.
+        // All output in one callback. Nothing is written after that.
         transport.write(&[b'w'; 400_000]);
         let began = reactor.now();
         let mut read = 0;
-        // Slowly, until well past the limit; then all the rest.
+        // Reads slowly until well past the limit, then everything.
         while read < 400_000 {
             let slowly = reactor.now() - began < limit * 3;
             read += peer.read_some(if slowly { 2000 } else { 100_000 }).len();
             reactor.iterate(Some(Duration::from_millis(2))).unwrap();
             assert!(!record.has("lost Layer"), "after {read} bytes");
         }
-        // Now it has all, and is idle.
+        // The peer has everything, and the connection is idle.
         assert_eq!(peer.read_to_end(&mut reactor), (Vec::new(), None));
         drop(peer);
         world.run_until_idle(&mut reactor);
@@ -102,7 +102,8 @@ fn a_peer_that_reads_without_causing_write_events_is_not_idle() {
         transport.write(&vec![b'w'; 40 << 20]);
         let began = reactor.now();
         while reactor.now() - began < limit * 4 {
-            // Of the megabytes that the system keeps, a third has to go before it tells.
+            // WRITABLE is reported only once a third of the kernel's send buffer of several
+            // megabytes is free.
             peer.read_some(30_000);
             reactor.iterate(Some(Duration::from_millis(10))).unwrap();
             assert!(!record.has("lost Layer"));
@@ -123,7 +124,7 @@ fn a_peer_that_takes_nothing_is_cut_off_with_a_reset() {
             transport.add_layer(IdleTimeout::new(LIMIT));
             transport.write(&[b'w'; 400_000]);
             world.run_until(&mut reactor, "the limit", |reactor| {
-                // What is only queued is no sign of life.
+                // Queued output alone does not count as activity.
                 if let Some(mut transport) = reactor.transport(id).filter(|_| writes_on) {
                     transport.write(b"more");
                 }
@@ -158,7 +159,7 @@ impl Producer for Silent {
     fn resume_producing(&mut self, _: &mut Transport<'_>) {}
 }
 
-/// Adds up what it is told, or would be.
+/// Adds up the bytes of `sent`.
 struct Meter {
     sent: Rc<Cell<usize>>,
     watches: bool,
@@ -253,7 +254,7 @@ fn the_error_says_how_long_nothing_happened() {
     assert_eq!(text, "connection ended by a layer: idle timeout: no traffic for 30s");
 }
 
-/// A protocol with a limit of its own.
+/// A protocol with an idle timeout of its own.
 #[derive(Default)]
 struct Patient {
     timeout: ProtocolTimeout,
@@ -279,23 +280,23 @@ fn set(transport: &mut StringTransport<Patient>, seconds: u64) -> Option<Duratio
 fn a_timeout_of_a_protocols_own_is_set_put_off_and_cancelled() {
     let second = Duration::from_secs(1);
     let mut transport = StringTransport::new(Patient::default());
-    // Nothing is pending: nothing is put off.
+    // Without a pending timeout, there is nothing to restart.
     transport.feed(b"x");
     assert_eq!(transport.with(|patient, transport| patient.timeout.limit(transport)), None);
-    // Setting returns what was set before.
+    // `set` returns the previous limit.
     assert_eq!(set(&mut transport, 10), None);
     assert_eq!(set(&mut transport, 5), Some(10 * second));
     transport.advance(4 * second);
     transport.feed(b"x");
     transport.advance(4 * second);
     assert_eq!(transport.with(|patient, _| patient.expired), 0);
-    // Cancelling as well.
+    // So does `cancel`.
     let cancelled = transport.with(|patient, transport| patient.timeout.cancel(transport));
     assert_eq!(cancelled, Some(5 * second));
     assert_eq!(transport.with(|patient, transport| patient.timeout.cancel(transport)), None);
     transport.advance(100 * second);
     assert_eq!(transport.with(|patient, _| patient.expired), 0);
-    // It comes once, and cannot be put off afterwards.
+    // The timeout fires once and cannot be restarted afterwards.
     set(&mut transport, 5);
     transport.advance(5 * second);
     assert_eq!(transport.with(|patient, _| patient.expired), 1);

@@ -1,4 +1,5 @@
-//! There are no more connections than the limit, in all and from one peer, and the count is right whichever way they go.
+//! There are never more connections than the limit, in total and per peer, and the count is right
+//! however they end.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -31,7 +32,7 @@ fn one_below_the_limit_at_it_and_one_above() {
             assert_eq!((record.count("made"), reactor.statistics().connections_refused), (made, refused));
         }
         assert!(peers[3].at_end() && peers[4].at_end());
-        // One goes, one can come.
+        // When one ends, another one is accepted.
         peers.remove(0).finish();
         world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
         assert_eq!(limited.with_factory(|limit| limit.open()), Some(2));
@@ -92,7 +93,7 @@ fn each_peer_has_its_own_limit() {
             assert_eq!(limited.with_factory(|limit| limit.open(here)), Some(open));
             assert_eq!(reactor.statistics().connections_refused, refused);
         }
-        // Somebody else has places of their own.
+        // Another address has a limit of its own.
         let other = world.second_address();
         let to = twistor::ConnectTcp {
             bind: Some((other, 0).into()),
@@ -107,10 +108,10 @@ fn each_peer_has_its_own_limit() {
     });
 }
 
-/// Every way that a connection can go: the place is free again after each.
+/// The slot is free again after each way a connection can end.
 #[test]
 fn the_count_is_right_in_every_path() {
-    /// Refuses, panics, or does what protocols do.
+    /// Refuses, panics, or acts normally.
     struct Moody {
         mood: Rc<Cell<&'static str>>,
     }
@@ -171,7 +172,7 @@ fn the_count_is_right_in_every_path() {
                 let open = limited.with_factory(|limit| limit.open(world.anywhere().ip()));
                 assert_eq!(open, Some(0), "{path}");
             }
-            // There is a place, and only one.
+            // Exactly one slot is free.
             mood.set("stays");
             let _one = world.connect(listener.address());
             let mut two = world.connect(listener.address());

@@ -1,4 +1,5 @@
-//! Connections count from their accept on, though their protocols wait for layers: who sends no header floods nobody.
+//! Connections count from accept, even while their protocols wait for layers, so peers that send no
+//! header cannot exceed the limit.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,7 +19,7 @@ fn trusting() -> ProxyOptions {
     ProxyOptions::from("127.0.0.1".parse().unwrap())
 }
 
-/// Is ready after one byte, as after a handshake.
+/// Ready after one byte, as after a handshake.
 struct Handshake;
 
 impl Layer for Handshake {
@@ -32,7 +33,7 @@ impl Layer for Handshake {
     }
 }
 
-/// Connections, one after the other; those that are closed at once.
+/// Opens connections in sequence. Returns them, and the number that were closed at once.
 fn flood(world: &World, reactor: &mut Reactor, to: &twistor::Listener, count: usize) -> (Vec<Peer>, usize) {
     let (before, refused) = (reactor.statistics().accepts, reactor.statistics().connections_refused);
     let peers: Vec<Peer> = (0..count).map(|_| world.connect(to.address())).collect();
@@ -44,7 +45,7 @@ fn flood(world: &World, reactor: &mut Reactor, to: &twistor::Listener, count: us
 #[test]
 fn no_more_wait_for_a_header_than_there_may_be_in_all() {
     on_each_back_end(|world| {
-        // In whichever order they are wrapped.
+        // In either order of wrapping.
         for outside in [false, true] {
             let mut reactor = world.reactor();
             let record = Record::new();
@@ -60,7 +61,7 @@ fn no_more_wait_for_a_header_than_there_may_be_in_all() {
             if !outside {
                 assert_eq!(limited.with_factory(|limit| limit.open()), Some(3));
             }
-            // One that has waited is served, and one that goes makes room.
+            // A waiting connection is served, and a closed one makes room.
             peers[0].send(b"PROXY UNKNOWN\r\n");
             world.run_until(&mut reactor, "made", |_| record.has("made"));
             peers.remove(1).reset();
@@ -157,7 +158,7 @@ fn connections_awaiting_the_overflow_protocol_are_limited_too() {
         over.send(b"!");
         assert_eq!(over.read_to_end(&mut reactor), (b"busy".to_vec(), None));
         drop(over);
-        // Whoever had waited above the limit is served when there is room meanwhile.
+        // A connection that waited above the limit is served once there is room.
         peers.remove(0).reset();
         world.run_until(&mut reactor, "room", |_| limited.with_factory(|limit| limit.open()) == Some(1));
         peers[1].send(b"!");
@@ -195,7 +196,7 @@ fn an_overflow_protocol_that_stays_waits_no_more() {
 
 #[test]
 fn a_peer_that_a_layer_tells_later_counts_instead_of_the_first() {
-    /// Tells of another peer without a word that it will.
+    /// Sets another peer address without announcing it.
     struct Renames;
 
     impl Layer for Renames {

@@ -1,4 +1,5 @@
-//! A forwarded connection is as one to the target: bytes, pressure, ends and resets go through both ways.
+//! A forwarded connection behaves like a direct one: bytes, backpressure, ends and resets pass in
+//! both directions.
 
 use crate::world::peer::{Peer, turns};
 use crate::world::{Record, Recorder, World, on_each_back_end};
@@ -12,7 +13,7 @@ fn leading_to(address: &twistor::Address) -> Box<dyn ClientEndpoint> {
     client_from_string(&format!("tcp:{}:{port}", address.ip().unwrap())).unwrap()
 }
 
-/// A target with this protocol, what leads to it, and a client.
+/// A target with this protocol, a forwarder to it, and a client.
 fn forwarded(world: &World, reactor: &mut Reactor, target: impl Protocol) -> ([Listener; 2], Peer) {
     let target = world.serve(reactor, target);
     let forward = PortForward::new(leading_to(target.address()));
@@ -33,7 +34,7 @@ fn bytes_and_ends_go_through_both_ways() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        // It answers when the question has come to its end.
+        // Answers at the end of the input.
         let target = Recorder::new(&record).acting(|what, transport, _| {
             if what == "read lost" {
                 transport.write(b"answer");
@@ -105,7 +106,7 @@ fn neither_side_runs_ahead_of_the_other() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        // The target takes nothing; what the client sends has to stay with it.
+        // The target does not read, so the client's data stays in its buffers.
         let target = Recorder::new(&record).acting(|what, transport, _| {
             if what == "made" {
                 transport.pause_reading();
@@ -124,7 +125,7 @@ fn neither_side_runs_ahead_of_the_other() {
             reactor.connections().iter().map(|id| reactor.transport(*id).unwrap().write_buffer_size()).sum();
         let most = reactor.settings().high_water + reactor.settings().read_per_turn;
         assert!(waiting <= most, "{waiting} bytes wait of {sent}");
-        // As soon as it takes them, all come.
+        // All data arrives once the target reads.
         for id in reactor.connections() {
             reactor.with_protocol(id, |_: &mut Recorder, transport| transport.resume_reading());
         }
@@ -192,7 +193,7 @@ fn the_target_can_be_told_who_the_client_is() {
     });
 }
 
-/// A target that refuses before its protocol is made: by its factory, at once.
+/// The target refuses before its protocol is built: its factory returns none.
 #[test]
 fn a_target_that_closes_at_once_closes_the_client() {
     on_each_back_end(|world| {

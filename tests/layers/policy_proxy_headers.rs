@@ -1,4 +1,5 @@
-//! A PROXY header is read the same however it is cut, and every wrong one is refused by name.
+//! A PROXY header is parsed alike for any fragmentation, and every invalid one is refused with a
+//! specific error.
 
 use std::net::SocketAddr;
 
@@ -17,7 +18,7 @@ fn path(text: &str) -> Address {
     Address::Unix(UnixAddress::of_path(text).unwrap())
 }
 
-/// A binary header with the length that it has.
+/// A binary header with a matching length field.
 fn binary(version_command: u8, kind: u8, rest: &[u8]) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
     header.extend([version_command, kind]);
@@ -39,10 +40,10 @@ fn unix_block(source: &[u8], destination: &[u8]) -> Vec<u8> {
     block
 }
 
-/// What is read of the bytes that begin a connection, given in one piece, byte by byte, and in any two pieces; it has to be the same.
+/// Parses the bytes whole, byte by byte, and in any two pieces, and asserts equal results.
 fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, HeaderError> {
     let whole = Header::parse(bytes);
-    // The first prefix about which something is known decides.
+    // The first prefix with a result decides.
     let by_bytes = (0..=bytes.len()).map(|end| Header::parse(&bytes[..end])).find(|seen| *seen != Ok(None));
     assert_eq!(by_bytes.unwrap_or(Ok(None)), whole, "byte by byte: {}", bytes.escape_ascii());
     for cut in 0..=bytes.len() {
@@ -55,7 +56,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, HeaderError> {
     whole
 }
 
-/// A good header, with bytes of the application's behind it.
+/// Parses a valid header followed by application data.
 fn good(header: &[u8]) -> Header {
     let mut bytes = header.to_vec();
     bytes.extend(b"\r\nPROXY bytes of the application");
@@ -98,7 +99,7 @@ fn a_line_has_at_most_107_bytes() {
         good(line(length).as_bytes());
     }
     assert_eq!(parse(line(108).as_bytes()), Err(HeaderError::LineTooLong));
-    // It is refused as soon as the limit is reached, not when the line ends.
+    // Refused as soon as the limit is reached, before the end of the line.
     assert_eq!(parse(&line(500).as_bytes()[..107]), Err(HeaderError::LineTooLong));
     assert_eq!(parse(&line(500).as_bytes()[..106]), Ok(None));
 }
@@ -170,7 +171,7 @@ fn local_and_unspecified_leave_the_addresses() {
     for bytes in [
         binary(0x20, 0x00, b""),
         binary(0x20, 0x11, &FOUR),
-        // Whatever a local header says beside is ignored.
+        // Other contents of a LOCAL header are ignored.
         binary(0x20, 0x11, b"short"),
         binary(0x21, 0x00, b""),
         binary(0x21, 0x01, b""),
@@ -195,7 +196,7 @@ fn a_binary_header_has_at_most_536_bytes_and_2_kib_of_values() {
         let (header, used) = Header::parse(&bytes).unwrap().unwrap();
         assert_eq!((used, header.values[0].bytes.len()), (length, length - 31));
     }
-    // Refused before the bytes are there.
+    // Refused before the bytes have arrived.
     assert_eq!(parse(&of_length(2585)[..16]), Err(HeaderError::TooLong(2585)));
     assert_eq!(parse(&of_length(2585)[..15]), Ok(None));
 }
@@ -208,14 +209,15 @@ fn the_values_are_told_and_the_checksum_is_checked() {
     let values = [Value { kind: 2, bytes: b"host".to_vec() }, Value { kind: 0xe1, bytes: Vec::new() }];
     assert_eq!(header.values, values);
 
-    // Ours have a checksum, wherever it stands.
+    // Encoded headers have a checksum, at any position.
     let encoded = Header { values: values.to_vec(), ..header.clone() }.encode();
     assert_eq!(good(&encoded), header);
     for place in 0..encoded.len() {
         let mut wrong = encoded.clone();
         wrong[place] ^= 0x40;
         if let Ok(Some((seen, _))) = Header::parse(&wrong) {
-            // A bit that switches to LOCAL, to a family without addresses, or the checksum's type.
+            // A bit that changes the header to LOCAL, to a family without addresses, or the
+            // checksum's type.
             assert_ne!(seen, header, "a flipped bit at {place} is not seen");
         }
     }
@@ -238,7 +240,7 @@ fn a_wrong_binary_header_is_refused_by_name() {
         (binary(0x2f, 0x11, &FOUR), HeaderError::BadCommand(15)),
         (binary(0x21, 0x41, &FOUR), HeaderError::BadFamily(4)),
         (binary(0x21, 0x13, &FOUR), HeaderError::BadTransport(3)),
-        // One byte below what the addresses need.
+        // One byte less than the addresses need.
         (binary(0x21, 0x11, &FOUR[..11]), HeaderError::AddressesCut(11)),
         (binary(0x21, 0x21, &[0; 35]), HeaderError::AddressesCut(35)),
         (binary(0x21, 0x31, &[0; 215]), HeaderError::AddressesCut(215)),
@@ -266,7 +268,7 @@ fn what_is_encoded_is_read_back() {
         ] {
             assert_eq!(good(&header.encode()), header);
         }
-        // Nothing can be said of a pair of different families.
+        // Addresses of different families cannot be encoded.
         assert_eq!(good(&Header::new(version, a.clone(), d.clone()).encode()), Header::local(version));
     }
     let unix = Header::new(Version::Two, Address::Unix(UnixAddress::UNNAMED), path("/run/x"));
@@ -299,7 +301,7 @@ fn every_header_that_was_read_is_read_back_with_its_values() {
                 Vec::new(),
                 value(2, 0),
                 [value(2, 0), value(0xe0, 0), value(2, 9)].concat(),
-                // The longest with the checksum, the shortest without it, and the longest of all.
+                // The longest with a checksum, the shortest without one, and the longest of all.
                 value(2, room - 10),
                 value(2, room - 9),
                 value(2, room - 3),
@@ -332,7 +334,7 @@ fn what_does_not_fit_or_belongs_to_encode_is_left_out() {
     );
 }
 
-/// Headers of any bytes, most of them almost right: no panic, and always the same however they are cut.
+/// Random headers, most of them almost valid: no panic, and the same result for any fragmentation.
 #[test]
 fn any_bytes_are_read_or_refused() {
     let mut state = 88_172_645_463_325_252u64;

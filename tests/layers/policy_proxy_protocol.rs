@@ -1,4 +1,5 @@
-//! Behind a proxy, a protocol knows its client's addresses from the first moment on; who sends a wrong header is gone.
+//! Behind a proxy, a protocol sees its client's addresses from the start. A connection with an
+//! invalid header is closed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use twistor::{
     Address, ClientFactory, Factory, Layer, LayerError, Protocol, Reactor, Reason, factory, shared,
 };
 
-/// Records who its peer and its host are, at every callback.
+/// Records its peer and host in every callback.
 fn knowing(record: &Record) -> Recorder {
     let noted = record.clone();
     Recorder::new(record).acting(move |what, transport, _| {
@@ -67,7 +68,7 @@ fn the_client_addresses_are_known_however_the_header_is_split() {
                 world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
                 turns(&mut reactor);
                 let mut told = record.take();
-                // In one piece or in two.
+                // In one or two pieces.
                 if cut > header.len() && cut < bytes.len() {
                     let second = told.remove(4);
                     assert!(second.starts_with("data "));
@@ -103,7 +104,7 @@ fn a_local_or_unknown_proxy_header_keeps_the_addresses() {
     });
 }
 
-/// A factory whose connections' layers tell how they were lost.
+/// A factory whose layers record the loss of their connections.
 struct Telling<F> {
     factory: F,
     reasons: Rc<RefCell<Vec<Reason>>>,
@@ -129,7 +130,8 @@ impl<F: Factory> Factory for Telling<F> {
     }
 }
 
-/// What becomes of a connection that begins like this, and perhaps ends there.
+/// The reason of the loss of a connection that starts with these bytes, and optionally ends after
+/// them.
 fn outcome(world: &World, receiving: &ProxyOptions, bytes: &[u8], finish: bool) -> Reason {
     let mut reactor = world.reactor();
     let record = Record::new();
@@ -178,7 +180,7 @@ fn a_wrong_header_ends_only_that_connection_with_a_typed_error() {
             Reason::Layer(error).to_string(),
             "connection ended by a layer: PROXY header: the connection does not begin with a PROXY header"
         );
-        // A proxy that only looks whether somebody listens does nothing wrong.
+        // A proxy's health check, which sends nothing, is not an error.
         assert_eq!(outcome(world, &receiving, b"", true), Reason::Done);
     });
 }
@@ -203,7 +205,7 @@ fn the_timeout_ends_with_the_header() {
         let mut peer = world.connect(listener.address());
         peer.send(LINE);
         world.run_until(&mut reactor, "made", |_| record.has("made"));
-        // No timer is left that could end it.
+        // No timer that could end the connection is left.
         assert_eq!(reactor.delayed_call_count(), 0);
         peer.finish();
         peer.read_to_end(&mut reactor);
@@ -235,7 +237,8 @@ fn limits_inside_count_clients_and_not_the_proxy() {
     });
 }
 
-/// With a limit of one: of each peer the first connection is made, marked +, and the others are refused.
+/// With a limit of one, the first connection of each peer (marked +) is made and the others are
+/// refused.
 #[test]
 fn limits_count_networks_of_ipv6_and_addresses_of_ipv4() {
     on_each_back_end(|world| {
@@ -297,7 +300,7 @@ fn limits_count_networks_of_ipv6_and_addresses_of_ipv4() {
 
 #[test]
 fn the_factory_and_the_protocol_can_read_the_header_values() {
-    /// Asks for the host name of the connection that it builds for.
+    /// Reads the host name in the PROXY header before it builds a protocol.
     struct Hosts(Record);
 
     impl Factory for Hosts {

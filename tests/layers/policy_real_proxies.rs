@@ -1,6 +1,6 @@
-//! Proxies and clients that nobody here wrote send PROXY headers that are understood, and understand ours.
+//! Third-party proxies and clients send PROXY headers that are parsed correctly, and parse ours.
 //!
-//! Where such a program is not installed its test says so on stderr, and passes.
+//! If such a program is not installed, its test prints that on stderr and passes.
 
 use std::fs;
 use std::io::Write;
@@ -17,17 +17,17 @@ fn trusting() -> ProxyOptions {
     ProxyOptions::from("127.0.0.1".parse().unwrap())
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Past the capture of passing tests: it has to be seen.
+/// Written directly to stderr, so that it is also shown for passing tests.
 fn skipped(program: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {program} is not installed");
 }
 
-/// A program that runs until it is dropped.
+/// A child process that is ended on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -37,7 +37,8 @@ impl Drop for Running {
     }
 }
 
-/// HAProxy in front of a server, with a port for each way to tell it of clients, and one that expects to be told.
+/// HAProxy in front of a server, with a port for each kind of PROXY header, and one that expects a
+/// header.
 struct HaProxy {
     ports: [u16; 4],
     _running: Running,
@@ -88,7 +89,7 @@ fn haproxy_tells_who_its_clients_are_and_believes_us() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let noted = record.clone();
-        // What came, and from whom.
+        // Received data, and the client's address.
         let known = factory(move |_| {
             let noted = noted.clone();
             Some(nobody().acting(move |what, transport, data| match what {
@@ -109,7 +110,7 @@ fn haproxy_tells_who_its_clients_are_and_believes_us() {
             client.finish();
             client.read_to_end(&mut reactor);
         }
-        // It passes on what we say.
+        // HAProxy passes on the addresses of our header.
         for (version, name) in [(Version::One, "one"), (Version::Two, "two")] {
             let address = |text: &str| Address::Tcp(text.parse().unwrap());
             let header = Header::new(version, address("192.0.2.7:40000"), address("198.51.100.1:443"));
@@ -131,7 +132,7 @@ fn haproxy_tells_who_its_clients_are_and_believes_us() {
     });
 }
 
-/// Answers a request over HTTP with its client's address.
+/// Answers an HTTP request with the client's address.
 struct Answer;
 
 impl Protocol for Answer {

@@ -1,4 +1,5 @@
-//! A throttled transfer takes as long as its rate says, within 3 %, either way, alone and together with others.
+//! A throttled transfer takes the time given by its rate, within 3 %, in either direction, alone
+//! and with others.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +11,7 @@ use twistor::policy::{RateLimits, Throttle, TokenBucket, throttled};
 use twistor::sim::{Host, Link, Simulation};
 use twistor::{ConnectTcp, Factory, Instant, Protocol, Reactor, Settings, Transport, factory, layered};
 
-/// How much came, and when the last of it.
+/// Number of bytes received, and the time of the last one.
 #[derive(Clone, Default)]
 struct Came(Rc<RefCell<(usize, Option<Instant>)>>);
 
@@ -24,7 +25,7 @@ impl Came {
     }
 }
 
-/// Sends so many bytes as it is made, minding the water marks, and then closes.
+/// Sends `left` bytes within the water marks, and then closes.
 struct Sends {
     left: usize,
 }
@@ -67,7 +68,7 @@ struct Transfer {
 }
 
 impl Transfer {
-    /// A server and a client, with a link that takes no time and takes everything.
+    /// A server and a client, on a link without latency or bandwidth limit.
     fn new() -> Transfer {
         let simulation = Simulation::new(1);
         simulation.set_links(Link::instant());
@@ -79,7 +80,7 @@ impl Transfer {
         self.simulation.reactor(self.server).listen_tcp("0.0.0.0:80", factory).unwrap();
     }
 
-    /// Connects and sends; says what has come when, in all.
+    /// Opens connections that send `bytes` each.
     fn send(&mut self, bytes: usize, connections: usize) {
         for _ in 0..connections {
             let to = ConnectTcp::new("server", 80);
@@ -102,7 +103,7 @@ fn close_to(seen: Duration, expected: f64, what: &str) {
     assert!((0.97..=1.03).contains(&ratio), "{what}: {seen:?} instead of {expected} s");
 }
 
-/// Bytes and rate, from a slow modem to what a timer's resolution makes hard.
+/// Bytes and rate, from a slow modem to rates limited by the timer resolution.
 const CASES: [(usize, u64); 6] = [
     (5_000, 1_000),
     (100_000, 33_333),
@@ -160,7 +161,7 @@ fn all_together_have_their_rate_and_each_an_equal_part_of_it() {
     transfer.listen(throttled(factory, rates));
     transfer.send(1_000_000, 5);
     let begin = transfer.now();
-    // Half way everyone has about the half.
+    // Halfway, each connection has received about half.
     transfer.run(Duration::from_secs(5));
     for came in all.borrow().iter() {
         assert!((450_000..=550_000).contains(&came.bytes()), "{} of 500,000", came.bytes());
@@ -200,7 +201,7 @@ fn a_late_loop_catches_up_and_an_idle_one_saves_at_most_50_ms() {
     transfer.simulation.run_for(Duration::from_secs(60)).unwrap();
     transfer.send(300_000, 1);
     let begin = transfer.now();
-    // Now and then the server's loop is held up for 40 ms.
+    // The server's loop is blocked for 40 ms from time to time.
     for turn in 0..20 {
         transfer.simulation.at(Duration::from_millis(60_000 + 100 * turn), move |simulation| {
             simulation.pause(server);
@@ -261,7 +262,7 @@ fn a_pause_between_two_transfers_saves_no_time() {
     let counts = came.clone();
     let rates = RateLimits { read_together: Some(100_000), ..RateLimits::default() };
     transfer.listen(throttled(move || Counts(counts.clone()), rates));
-    // What an idle one has in store is 50 ms.
+    // An idle bucket holds the tokens of 50 ms.
     for (what, expected) in [("the first", 1.0), ("the second", 0.95)] {
         transfer.send(100_000, 1);
         let begin = transfer.now();
@@ -277,7 +278,7 @@ fn bytes_that_left_a_throttled_connection_are_not_unsent() {
         let mut reactor = world.reactor();
         let (id, mut peer) = connection(world, &mut reactor, nobody());
         let mut transport = reactor.transport(id).unwrap();
-        // A share of 20 ms has 400 bytes.
+        // 20 ms at this rate is 400 bytes.
         transport.add_layer(Throttle::new(Vec::new(), vec![TokenBucket::new(20_000)]));
         transport.write(&[b'x'; 1000]);
         assert_eq!(transport.write_buffer_size(), 1000);
@@ -299,7 +300,7 @@ fn what_is_not_limited_goes_at_once() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let protocol = Recorder::new(&record).echoing();
-        // One way alone is as slow as can be.
+        // Only the write direction is limited, to the minimum rate.
         let rates = RateLimits { write: Some(1), ..RateLimits::default() };
         let listener =
             reactor.listen_tcp(world.anywhere(), throttled(once(protocol, &Record::new()), rates)).unwrap();

@@ -1,4 +1,4 @@
-//! Both addresses of a connection are known in each of its callbacks, to the last.
+//! Both addresses of a connection are known in each of its callbacks, including the last.
 
 use std::net::SocketAddr;
 
@@ -75,7 +75,7 @@ fn both_addresses_are_still_known_after_a_reset() {
         let mut reactor = world.reactor();
         let addresses = Record::new();
         let note = addresses.clone();
-        // Asked for here for the first time.
+        // The first request for the address.
         let protocol = nobody().acting(move |what, transport, _| {
             if what == "lost" {
                 let host = transport.host();

@@ -1,4 +1,4 @@
-//! Sockets that somebody else opened: listening, connected, and of datagrams; TCP and UNIX.
+//! Adopted sockets: listening, connected and datagram sockets, TCP and UNIX.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -26,7 +26,7 @@ fn an_adopted_listener_is_served_and_stays_open_elsewhere() {
         world.run_until(&mut reactor, "heard", |_| record.has("data hello"));
         peer.read_exact(&mut [0; 5]).unwrap();
         reactor.stop_listening(&listener).unwrap();
-        // The other one goes on listening.
+        // The other descriptor still listens.
         let waiting = TcpStream::connect(address).unwrap();
         ours.set_nonblocking(false).unwrap();
         drop(ours.accept().unwrap());
@@ -202,7 +202,7 @@ fn what_is_asked_of_a_connection_before_it_begins_holds() {
 fn a_socket_of_another_protocol_with_datagrams_is_none_of_udp() {
     use socket2::{Domain, Protocol, Socket, Type};
     on_the_real_network(KERNEL, |world| {
-        // Not everybody may have the first, and not every system has the second.
+        // The first needs privileges, and the second is missing on some systems.
         let others = [Protocol::ICMPV4, Protocol::from(136)];
         let opened = others.map(|protocol| Socket::new(Domain::IPV4, Type::DGRAM, Some(protocol)));
         let Some(other) = opened.into_iter().find_map(Result::ok) else {

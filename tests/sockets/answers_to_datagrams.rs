@@ -1,4 +1,5 @@
-//! What the network answers to a datagram comes later, with some other call: it is told once, and costs no other datagram.
+//! An ICMP error for a datagram is returned by a later call. It is reported once, and no other
+//! datagram is lost.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl DatagramProtocol for Mailbox {
     }
 }
 
-/// Two sockets, the second with the first for its peer.
+/// Two sockets. The second is connected to the first.
 struct Two<'w> {
     world: &'w World,
     reactor: Reactor,
@@ -50,7 +51,7 @@ impl Two<'_> {
         Two { world, reactor, there, here, peer, client }
     }
 
-    /// The client sends a datagram that does not arrive: some router says why. Nobody has been told so yet.
+    /// Sends a datagram that is answered by an ICMP error. No call has returned the error yet.
     fn send_in_vain(&mut self, code: u8, errno: Errno) {
         let (from, to) = (host(&mut self.reactor, self.client), host(&mut self.reactor, self.peer));
         match self.world.simulated() {
@@ -58,7 +59,8 @@ impl Two<'_> {
                 let lost = Fault::packet(PacketKind::Datagram, Verdict::Fail(errno));
                 network.add_rule(lost.at_most(1));
                 self.write("lost");
-                // Outside of callbacks it leaves at the end of the turn, behind what the turn has read.
+                // Outside of callbacks, the datagram is sent at the end of the turn, after the
+                // reads.
                 self.turn();
             }
             None => unreachable(code, from, to),
@@ -85,7 +87,7 @@ fn host(reactor: &mut Reactor, id: DatagramId) -> SocketAddr {
     reactor.datagram_transport(id).unwrap().host().socket_address().unwrap()
 }
 
-/// "Destination unreachable", about a datagram that was sent so. (RFC 792.)
+/// Sends "destination unreachable" for a datagram between these addresses. (RFC 792.)
 fn unreachable(code: u8, from: SocketAddr, to: SocketAddr) {
     let mut about = [0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1];
     let sum = checksum(&about).to_be_bytes();
@@ -98,13 +100,13 @@ fn unreachable(code: u8, from: SocketAddr, to: SocketAddr) {
     raw.send_to(&message, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
 }
 
-/// Of the internet. (RFC 1071.)
+/// The Internet checksum. (RFC 1071.)
 fn checksum(bytes: &[u8]) -> u16 {
     let sum: u32 = bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
     !((sum & 0xffff) + (sum >> 16)) as u16
 }
 
-/// Routers speak in a raw socket's voice, which not everybody may have.
+/// Whether the test may send ICMP messages. Raw sockets need privileges.
 fn may_speak_for_routers() -> bool {
     let may = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).is_ok();
     if !may {
@@ -122,8 +124,8 @@ fn on_each_that_can(promise: impl Fn(&World)) {
     });
 }
 
-/// What routers say, by the code of their message, and what the system makes of it. Not among them is the one that a datagram
-/// is too long for the way: the system would remember that of the loopback.
+/// Codes of "destination unreachable" and the resulting errors. "Fragmentation needed" is left out:
+/// the kernel would remember the path MTU for the loopback.
 const ANSWERS: [(u8, Errno); 3] =
     [(13, Errno::EHOSTUNREACH), (6, Errno::ENETUNREACH), (2, Errno::ENOPROTOOPT)];
 
@@ -133,7 +135,7 @@ fn an_answer_that_a_send_is_told_costs_it_nothing() {
         for (code, errno) in ANSWERS {
             let mut two = Two::new(world);
             two.send_in_vain(code, errno);
-            // Sent before anybody reads.
+            // Sent before any read.
             two.write("next");
             two.reactor.datagram_transport(two.client).unwrap().pause_reading();
             let (here, there) = (two.here.clone(), two.there.clone());
@@ -182,7 +184,7 @@ fn an_icmp_error_seen_by_a_read_is_reported_and_reading_goes_on() {
 
 #[test]
 fn after_an_answer_a_read_that_brought_all_is_the_last_one() {
-    // The calls are counted where that can be done.
+    // The calls are counted where that is possible.
     on_each_back_end(|world| {
         let Some((network, _)) = world.simulated() else { return };
         let mut two = Two::new(world);
@@ -235,7 +237,7 @@ fn an_unreadable_socket_is_retried_periodically_without_loss() {
         network.add_rule(failing.between(since, since + time));
         two.write("hello");
         let there = two.there.clone();
-        // What comes while it rests is no reason to try again.
+        // Datagrams that arrive before the retry do not trigger one.
         let client = two.client;
         for number in 1..50 {
             two.reactor.call_later(number * Duration::from_millis(15), move |reactor| {

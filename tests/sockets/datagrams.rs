@@ -1,4 +1,5 @@
-//! UDP: datagrams come whole or are told of, in batches, from whom they came; a socket outlives what goes wrong with one.
+//! UDP: datagrams arrive whole or are reported as truncated, in batches and with their source. A
+//! socket survives errors of single datagrams.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -18,7 +19,7 @@ const SOCKETS: &str = "the other side is a socket of the system's";
 
 type Act = Box<dyn FnMut(&str, &mut DatagramTransport<'_>, &[u8], Option<&Address>)>;
 
-/// Records every callback under its name, then acts.
+/// Records every callback by name, then runs an action.
 struct Mailbox {
     record: Record,
     act: Act,
@@ -144,7 +145,7 @@ fn many_datagrams_of_one_callback_all_arrive_in_order() {
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
         let to = Address::Udp(host(&mut reactor, server));
         let sends = Mailbox::new(&Record::new()).acting(move |what, transport, _, _| {
-            // Runs of one length, which the system may take as one, and others between them.
+            // Runs of equal length, which the kernel can send as one, with other lengths between.
             for number in (0..200).filter(|_| what == "start") {
                 let padding = "x".repeat(if number % 50 < 40 { 4 } else { number % 7 });
                 transport.write_to(format!("{number} {padding}").as_bytes(), &to).unwrap();
@@ -212,11 +213,11 @@ fn a_connected_socket_hears_only_its_peer_and_survives_refusal() {
         let peer = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
         let address = host(&mut reactor, peer);
         stop(world, &mut reactor, &[peer]);
-        // Nobody listens there now.
+        // No socket listens there yet.
         let client = reactor.connect_udp(address, Mailbox::new(&here)).unwrap();
         reactor.datagram_transport(client).unwrap().write(b"anybody?").unwrap();
         world.run_until(&mut reactor, "refused", |_| here.has("refused"));
-        // Now somebody does.
+        // Now a socket does.
         let peer = reactor.listen_udp(address, Mailbox::new(&there).echoing()).unwrap();
         reactor.datagram_transport(client).unwrap().write(b"now?").unwrap();
         world.run_until(&mut reactor, "answered", |_| here.has("datagram now?"));
@@ -377,7 +378,7 @@ fn a_paused_socket_delivers_datagrams_in_order_after_a_resume() {
                     .write_to(format!("{number:02}").as_bytes(), &to)
                     .unwrap();
             }
-            // More turns than any of them needs.
+            // More turns than either of them needs.
             for _ in 0..20 {
                 reactor.iterate(Some(Duration::ZERO)).unwrap();
             }
@@ -385,7 +386,7 @@ fn a_paused_socket_delivers_datagrams_in_order_after_a_resume() {
         let told = |record: &Record| record.events().len() - 1;
         send(&mut reactor, 0..20);
         assert_eq!(told(&record), 4);
-        // What comes meanwhile waits behind what was received already.
+        // Later datagrams wait behind those already received.
         send(&mut reactor, 20..30);
         assert_eq!(told(&record), 4);
         for expected in [14, 24, 30] {
@@ -478,7 +479,7 @@ fn an_ipv6_socket_uses_one_address_form_for_an_ipv4_peer() {
             reactor.datagram_transport(client).unwrap().stop_listening();
             answers.take();
         }
-        // One of IPv4 knows what is meant, too.
+        // An IPv4 socket accepts the mapped address too.
         let client =
             reactor.connect_udp_with(mapped, ListenUdp::new(world.anywhere()), Mailbox::new(&answers));
         let client = client.unwrap();
@@ -633,7 +634,7 @@ fn groups_of_ipv6_are_joined_by_the_number_of_the_interface() {
     );
 }
 
-/// A socket at any address that answers, by its port.
+/// Opens a socket on a wildcard address that answers, and returns its port.
 fn anywhere(world: &World, reactor: &mut Reactor, at: &str, mailbox: Mailbox) -> (DatagramId, u16) {
     let id = reactor.listen_udp(at, mailbox).unwrap();
     let _ = world;
@@ -657,7 +658,7 @@ fn an_answer_leaves_from_the_address_that_was_asked() {
                 assert_eq!(transport.destination(), (what == "datagram").then_some(asked), "{what}");
                 assert_eq!(transport.reply_source(), transport.destination());
                 if what == "datagram" {
-                    // Those of equal length may leave as one.
+                    // Datagrams of equal length may be sent as one.
                     for _ in 0..5 {
                         transport.write_to(data, from.unwrap()).unwrap();
                     }
@@ -665,7 +666,7 @@ fn an_answer_leaves_from_the_address_that_was_asked() {
                 }
             });
             let (server, port) = anywhere(world, &mut reactor, at, answers);
-            // One with a peer hears that address alone.
+            // A connected socket receives only from this address.
             let asks = Mailbox::new(&here).acting(|what, transport, _, _| {
                 if what == "start" {
                     transport.write(b"hello").unwrap();
@@ -730,7 +731,7 @@ fn what_is_no_answer_leaves_from_where_the_system_likes() {
             other.events()[1..],
             ["datagram ask", "from 127.0.0.1", "datagram chosen", "from 127.0.0.3"]
         );
-        // Outside of the callback there is no address to answer from.
+        // Outside of the callback there is no source address for an answer.
         let from = Address::Udp(host(&mut reactor, client));
         reactor.datagram_transport(server).unwrap().write_to(b"later", &from).unwrap();
         world.run_until(&mut reactor, "later", |_| here.has("from 127.0.0.1"));
@@ -766,7 +767,7 @@ fn an_address_to_send_from_that_cannot_be_is_refused_or_told() {
             assert!(matches!(&error, Error::BadAddress(bad) if bad.text == source), "{error}");
         }
         assert!(matches!(try_from(connected, "127.0.0.1"), Err(Error::BadAddress(_))));
-        // No address of this host: the system says so, and the next one goes.
+        // Not an address of this host: the kernel refuses the datagram, and the next one is sent.
         try_from(socket, "203.0.113.1").unwrap();
         try_from(socket, "127.0.0.2").unwrap();
         world.run_until(&mut reactor, "told", |_| record.has("failed send NetworkUnreachable"));
@@ -799,7 +800,7 @@ fn the_kernel_chooses_the_source_of_an_answer_to_multicast() {
     });
 }
 
-/// One datagram with a forged sender, which is what the first write is to the second server.
+/// The first write to the second server acts as a datagram with a forged source.
 #[test]
 fn two_guarded_echo_servers_do_not_answer_each_other_forever() {
     on_each_back_end(|world| {
@@ -828,12 +829,12 @@ fn two_guarded_echo_servers_do_not_answer_each_other_forever() {
         let all = datagrams(&records[0]) + datagrams(&records[1]);
         assert!((100..=131).contains(&all), "{all}");
         stop(world, &mut reactor, &[one, other]);
-        // Nothing was under way any more.
+        // No datagram was in flight any more.
         assert_eq!(datagrams(&records[0]) + datagrams(&records[1]), all);
     });
 }
 
-/// As many calls for a batch at any address as at one.
+/// A wildcard address needs as many calls per batch as a single address.
 #[test]
 fn to_know_the_address_costs_no_system_call() {
     let traced =
@@ -876,7 +877,7 @@ fn programs_of_others_send_and_receive() {
         let server = reactor.listen_udp("127.0.0.1:0", Mailbox::new(&record).echoing()).unwrap();
         let to = host(&mut reactor, server);
         let others: Vec<UdpSocket> = (0..3).map(|_| plain("127.0.0.1:0")).collect();
-        // Several with one call of the system's, and answers to several places with one.
+        // Several datagrams per receive call, and answers to several destinations per send call.
         for (number, other) in others.iter().enumerate() {
             for length in [5, 5, 5, 5, 3, 0] {
                 other.send_to(&vec![b'0' + number as u8; length], to).unwrap();

@@ -1,4 +1,5 @@
-//! Descriptors travel with the bytes of UNIX sockets: in order, before their byte, and none is left open by accident.
+//! Descriptors are sent with the bytes of UNIX sockets: in order, before their byte, and without
+//! leaks.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -17,9 +18,9 @@ use twistor::{Error, Protocol, Reason, Transport};
 
 const KERNEL: &str = "descriptors are the system's";
 
-/// What a pipe that is handed over still holds.
+/// Returns a pipe that contains `text`.
 fn letter(text: &str) -> OwnedFd {
-    // No other test's child may inherit them.
+    // Not inherited by child processes of other tests.
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     File::from(write).write_all(text.as_bytes()).unwrap();
     read
@@ -31,11 +32,11 @@ fn read(descriptor: OwnedFd) -> String {
     text
 }
 
-/// Records bytes and the text of what it is handed.
+/// Records received bytes, and the text of received pipes.
 struct Receiver {
     record: Record,
     wants: bool,
-    /// What it does when some are lost.
+    /// The action when descriptors are lost.
     at_a_loss: fn(&mut Transport<'_>),
 }
 
@@ -84,7 +85,7 @@ impl Protocol for Sender {
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 }
 
-/// What a receiver saw of what was sent.
+/// Returns what a receiver recorded.
 fn seen(
     world: &crate::world::World,
     wants: bool,
@@ -140,7 +141,7 @@ fn many_of_them_with_much_data_keep_their_places() {
     on_the_real_network(KERNEL, |world| {
         let events = seen(world, true, |transport| {
             for number in 0..60 {
-                // More than the system takes at once.
+                // More than the kernel accepts at once.
                 let piece = vec![b'a' + number % 26; 10_000];
                 transport.write_descriptors(&piece, vec![letter(&number.to_string())]).unwrap();
             }
@@ -149,7 +150,7 @@ fn many_of_them_with_much_data_keep_their_places() {
         for event in &events {
             if let Some(data) = event.strip_prefix("data ") {
                 bytes += data.len();
-                // The system may hand over bytes that came before together with those it travelled with.
+                // The kernel may return earlier bytes together with those of the descriptor.
                 assert!(bytes <= next * 10_000, "{next} of them at {bytes}: the next is late");
             } else if let Some(text) = event.strip_prefix("descriptor ") {
                 assert_eq!(text, next.to_string());
@@ -180,7 +181,7 @@ fn what_cannot_travel_is_refused_and_closed() {
         let count = "sendmsg: needs 1 to 253 descriptors and at least one byte";
         assert_eq!(*said.borrow(), [count; 3]);
         assert_eq!(events.iter().filter(|event| event.starts_with("descriptor")).count(), 253);
-        // Over TCP they cannot travel at all.
+        // TCP cannot carry descriptors.
         let mut reactor = world.reactor();
         let listener = world.serve(&mut reactor, crate::world::nobody().closing());
         let asks = crate::world::nobody().acting(move |what, transport, _| {
@@ -197,15 +198,15 @@ fn what_cannot_travel_is_refused_and_closed() {
     });
 }
 
-/// Takes all descriptors that are left, but for so many.
+/// Opens descriptors until only `left` are free.
 fn exhaust(left: usize) -> Vec<File> {
     let mut all: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     all.truncate(all.len().saturating_sub(left));
     all
 }
 
-/// What a receiver saw of two messages, each with three descriptors, when it had room for one more; and how often it was
-/// counted and logged.
+/// Returns what a receiver with one free descriptor recorded for two messages of three descriptors
+/// each, and the counts of losses and log lines.
 fn seen_in_want(
     world: &crate::world::World,
     receiver: impl Protocol,

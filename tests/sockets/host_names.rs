@@ -1,4 +1,5 @@
-//! Host names are looked up off the loop, within limits, and an outcome says whether the name or the look-up failed.
+//! Host names are looked up off the loop and within limits. Failures distinguish a missing name
+//! from a failed lookup.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use twistor::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Why attempts failed, in their order.
+/// Reasons of failed attempts, in order.
 #[derive(Clone, Default)]
 struct Failures(Rc<RefCell<Vec<Reason>>>);
 
@@ -165,7 +166,7 @@ fn a_look_up_that_nobody_wants_any_more_leaves_the_queue() {
     assert!(found.take().unwrap().unwrap().contains(&(address, 80).into()));
 }
 
-/// Keeps why its socket was stopped.
+/// Records the reason for which its socket was stopped.
 struct Stopped(Rc<RefCell<Option<Reason>>>);
 
 impl DatagramProtocol for Stopped {
@@ -245,7 +246,7 @@ fn a_wait_for_a_thread_takes_no_time_from_connecting() {
     }
     simulation.run_for(Duration::from_millis(800)).unwrap();
     simulation.hold_name("first.example", false);
-    // The connection takes 600 ms, and is made 1.4 s after it was asked for.
+    // The connection takes 600 ms, and is made 1.4 s after the request.
     simulation.run_for(SECOND).unwrap();
     assert_eq!(record.count("made"), 1, "{:?}", record.events());
 }

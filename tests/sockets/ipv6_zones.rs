@@ -1,4 +1,4 @@
-//! An IPv6 address keeps its zone: what a listener has for its address can be connected to, and printed and read again.
+//! An IPv6 address keeps its zone: a listener's address can be connected to, printed and parsed.
 
 use std::cell::RefCell;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -19,7 +19,7 @@ fn closing(record: &Record) -> Recorder {
     })
 }
 
-/// Listens, connects, and sees the connection close.
+/// Listens, connects, and waits for the close.
 fn connects(world: &World, listen: &str, to: impl Fn(u16) -> ConnectTcp) {
     let mut reactor = world.reactor();
     let record = Record::new();
@@ -85,7 +85,7 @@ fn a_simulated_listeners_zoned_address_can_be_connected_to() {
     }
 }
 
-/// A link-local address of this machine with the number of its interface; `/proc` has them on Linux.
+/// Returns a link-local address of this host and its interface index, from Linux's `/proc`.
 fn link_local() -> Option<(Ipv6Addr, u32)> {
     let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
     table.lines().find_map(|line| {

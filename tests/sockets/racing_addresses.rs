@@ -1,4 +1,5 @@
-//! The addresses of a name race: the next begins after a head start, or at once when one fails; the first connection wins.
+//! Connection attempts to the addresses of a name race. The next attempt starts after a delay, or
+//! at once after a failure. The first connection wins.
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -16,19 +17,19 @@ use twistor::{
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const PORT: u16 = 80;
-/// A handshake there and back.
+/// Duration of a handshake, both ways.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
-/// A host that asks, and others that each have one address of one name, in this order.
+/// A client host, and servers that each have one address of the same name, in this order.
 struct Place {
     simulation: Simulation,
     here: Host,
     others: Vec<Host>,
-    /// When the first handshake went to which address.
+    /// Time and destination of each first handshake packet.
     asked: Rc<RefCell<Vec<(Instant, SocketAddr)>>>,
 }
 
-/// What a host of the name does.
+/// The behaviour of a server host.
 #[derive(Clone, Copy, PartialEq)]
 enum Does {
     Listens,
@@ -50,7 +51,7 @@ impl Rule for Noting {
     }
 }
 
-/// Handshakes to this host have no way.
+/// Drops handshakes to this host as unroutable.
 struct NoRoute(Host);
 
 impl Rule for NoRoute {
@@ -63,7 +64,7 @@ impl Rule for NoRoute {
 }
 
 impl Place {
-    /// Hosts that do these things, at addresses of IPv6 (6) or IPv4 (4).
+    /// Creates servers with this behaviour, at IPv6 (6) or IPv4 (4) addresses.
     fn new(hosts: &[(u8, Does)]) -> Place {
         let mut simulation = Simulation::new(1);
         simulation.set_links(Link { latency: Latency::Fixed(ROUND_TRIP / 2), ..Link::default() });
@@ -102,7 +103,7 @@ impl Place {
         outcome.take().unwrap()
     }
 
-    /// The hosts in the order in which they were asked, and how long after the first.
+    /// The hosts in the order of attempts, and the time of each attempt after the first.
     fn asked(&self) -> Vec<(usize, Duration)> {
         let asked = self.asked.borrow();
         let of = |address: &SocketAddr| {
@@ -129,12 +130,12 @@ impl Look for Simulation {
 
 #[derive(Debug)]
 enum Outcome {
-    /// To this address, after this long, of which the connection itself took the second.
+    /// The peer address, and the duration of the winning attempt alone.
     Made(SocketAddr, Option<Duration>),
     Failed(Reason),
 }
 
-/// One attempt; tells its outcome once.
+/// A client of one attempt that reports its outcome once.
 struct Asking {
     outcome: Rc<RefCell<Option<Outcome>>>,
     began: Instant,
@@ -199,7 +200,7 @@ fn a_silent_address_costs_its_head_start_and_no_more() {
         assert!(peer.is_ipv4());
         assert_eq!(place.asked(), [(0, Duration::ZERO), (1, waits * MILLISECOND)]);
         assert_eq!(took, ROUND_TRIP, "the time of the attempt that won");
-        // The other attempt is closed, and nothing more is heard of it.
+        // The other attempt is closed and has no effect.
         place.simulation.run_for(Duration::from_secs(300)).unwrap();
         assert_eq!((place.connections(), place.simulation.sockets(place.here)), (1, 1));
         let reactor = place.simulation.reactor_ref(place.here).unwrap();
@@ -241,7 +242,7 @@ fn a_slow_first_address_wins_if_it_is_the_first_to_connect() {
     place.simulation.set_link(here, slow, Link { latency, ..Link::default() });
     let (peer, took) = made(place.connect(place.options()));
     assert!(peer.is_ipv6());
-    // It was asked first, and answered while the second had its head start.
+    // The first address was tried first, and answered during the second one's delay.
     assert_eq!((place.asked().len(), took), (2, 400 * MILLISECOND));
     place.simulation.run_for(Duration::from_secs(300)).unwrap();
     assert_eq!(place.simulation.sockets(here), 1);
@@ -253,7 +254,8 @@ fn a_connection_that_comes_second_is_closed_and_never_heard_of() {
     let (here, slow, quick) = (place.here, place.others[0], place.others[1]);
     let latency = Latency::Fixed(140 * MILLISECOND);
     place.simulation.set_link(here, slow, Link { latency, ..Link::default() });
-    // The first is accepted over there after 140 ms, and answers after 280, the second after 270.
+    // The first server accepts after 140 ms, and its answer arrives after 280 ms. The second's
+    // arrives after 270 ms.
     let (peer, _) = made(place.connect(place.options()));
     assert!(peer.is_ipv4());
     place.simulation.run_for(Duration::from_secs(300)).unwrap();
@@ -270,7 +272,7 @@ fn when_all_fail_the_reason_that_tells_most_is_told() {
         let mut place = Place::new(&hosts);
         assert!(refused(&failed(place.connect(place.options()))));
     }
-    // One family has no route: what the other said is told, whichever came last.
+    // One family has no route. The other's failure is reported, in either order.
     for unreachable in [0, 1] {
         let mut place = Place::new(&[(6, Refuses), (4, Refuses)]);
         place.simulation.add_rule(NoRoute(place.others[unreachable]));
@@ -302,7 +304,7 @@ fn a_refusal_tells_more_than_the_silence_of_other_addresses() {
         assert!(matches!(reason, Reason::Refused(_)), "{reason}");
         assert_eq!(place.simulation.now() - began, timeout, "the other address had its time");
     }
-    // Silence tells more than a missing route.
+    // A timeout is more informative than a missing route.
     let mut place = Place::new(&[(6, Nothing), (4, Nothing)]);
     place.simulation.add_rule(NoRoute(place.others[1]));
     let timeout = Duration::from_secs(1);
@@ -359,13 +361,13 @@ fn connecting_again_begins_with_the_first_address() {
     });
     place.simulation.reactor(place.here).connect_tcp(("service", PORT), factory).unwrap();
     place.simulation.run_until_idle(Duration::from_secs(300)).unwrap();
-    // The factory has one protocol: the second connection is made, and closed.
+    // The factory has only one protocol, so the second connection is made and closed.
     assert_eq!((count.get(), peers.borrow().len()), (2, 1));
     assert_eq!(place.simulation.reactor_ref(place.here).unwrap().statistics().connects, 2);
     assert_eq!(place.simulation.sockets(place.here), 0);
 }
 
-/// Holds the loop up when it starts.
+/// Blocks the loop when it starts.
 struct Holding {
     network: Network,
     here: Host,
@@ -395,7 +397,8 @@ fn a_loop_that_was_held_up_takes_the_answer_that_waits() {
     reactor.connect_tcp(("service", PORT), once(client, &record)).unwrap();
     let asked = Rc::clone(&place.asked);
     place.simulation.run_until(|_| !asked.borrow().is_empty()).unwrap();
-    // Time passes at the end of a turn, while the first address answers: the next turn looks at its timers first.
+    // Time passes at the end of a turn while the first address answers. The next turn runs its
+    // timers first.
     let holding = Holding { network, here, held: Rc::clone(&held) };
     place.simulation.reactor(here).listen_tcp("0.0.0.0:99", holding).unwrap();
     place.simulation.run_until(|_| record.has("made")).unwrap();
@@ -430,7 +433,7 @@ fn a_silent_address_of_the_real_network_costs_its_head_start() {
         };
         let mut reactor = world.reactor();
         let record = Record::new();
-        // A queue that is full answers nobody.
+        // A listener with a full backlog does not answer.
         let mute = socket2::Socket::new(
             socket2::Domain::for_address((silent, 0).into()),
             socket2::Type::STREAM,

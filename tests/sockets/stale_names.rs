@@ -1,4 +1,4 @@
-//! A name, or an event, of something that is gone never reaches what took its place.
+//! An ID or event of a closed connection never reaches a newer one in the same slot.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use crate::world::peer::Peer;
 use crate::world::{Record, Recorder, abort_all, on_each_back_end, once};
 use twistor::{ConnectionId, Error};
 
-/// The first half of a name.
+/// The index part of an ID.
 fn place(id: ConnectionId) -> String {
     id.to_string().split('.').next().unwrap().to_owned()
 }
@@ -38,7 +38,7 @@ fn an_event_of_a_stopped_listener_never_reaches_its_successor() {
         let mut peer = world.connect(listener.address());
         world.run_until(&mut reactor, "made", |_| record.has("server: made"));
         record.take();
-        // Both are ready when the loop polls next.
+        // Both are ready at the next poll.
         peer.send(b"now");
         let waiting = world.connect(old.address());
         let (events, accepts) = (reactor.statistics().events, reactor.statistics().accepts);
@@ -71,7 +71,7 @@ fn a_connection_aborted_by_another_in_a_turn_gets_no_more_data() {
                 let own = Rc::clone(&own);
                 Recorder::new(&noted).acting(move |what, transport, _| match what {
                     "made" => own.borrow_mut().push(transport.id()),
-                    // Whoever comes first ends all the others.
+                    // The first to receive data ends all others.
                     "data" => {
                         let this = transport.id();
                         for id in own.borrow().iter().filter(|id| **id != this) {

@@ -1,4 +1,4 @@
-//! The file of a UNIX socket makes room for a new one when it is nobody's, and never when it is somebody's.
+//! A UNIX socket's file is replaced if no process uses it, and never if one does.
 
 use std::fs::{self, File};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -34,7 +34,7 @@ fn a_listener_whose_queue_is_empty_or_full_keeps_its_file() {
         let options = twistor::ListenUnix { backlog: 1, ..twistor::ListenUnix::at(path.as_path()).unwrap() };
         let listener = one.listen_unix(options, nobody).unwrap();
         assert!(in_use(other.listen_unix(path.as_path(), nobody)));
-        // The look at it has a place in the queue, too.
+        // The check takes a place in the backlog too.
         let client = crate::world::Recorder::new(&record).closing();
         other.connect_unix(path.as_path(), once(client, &Record::new())).unwrap();
         world.run_until(&mut other, "made", |_| record.has("made"));
@@ -56,11 +56,11 @@ fn a_bound_socket_that_does_not_listen_yet_keeps_its_file() {
         socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
         let mut reactor = world.reactor();
         assert!(in_use(reactor.listen_unix(path.as_path(), nobody)));
-        // By another name it is the same.
+        // The same socket by another path.
         assert!(in_use(reactor.listen_unix(alias.join("socket"), nobody)));
         socket.listen(1).unwrap();
         UnixStream::connect(&path).unwrap();
-        // One that is bound elsewhere is no reason.
+        // A bound socket elsewhere does not matter.
         let elsewhere = folder.path("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
         let other = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
@@ -85,7 +85,7 @@ fn whoever_starts_beside_another_leaves_a_stale_file_to_it() {
         let said = error.as_ref().unwrap_err().to_string();
         assert!(said.contains(&format!("holds the lock {}", lock.display())), "{said}");
         assert!(in_use(error));
-        // What stands in nobody's way is not held up by whoever keeps the lock.
+        // A path without an existing file does not need the lock.
         let free = reactor.listen_unix(folder.path("free"), nobody).unwrap();
         drop(other);
         let listener = reactor.listen_unix(path.as_path(), nobody).unwrap();
@@ -102,7 +102,7 @@ fn a_lock_on_the_folder_keeps_no_stale_file() {
         let folder = Folder::new();
         let path = folder.path("socket");
         leave_stale(&path);
-        // To read it is enough for that.
+        // Read access is enough for the lock.
         let reader = File::open(folder.itself()).unwrap();
         flock(&reader, FlockOperation::LockExclusive).unwrap();
         let mut reactor = world.reactor();
@@ -145,7 +145,7 @@ fn what_is_no_lock_file_of_this_user_locks_nothing() {
             world.run_until_idle(&mut reactor);
             match kind {
                 "a folder" => fs::remove_dir(&lock).unwrap(),
-                // For an ordinary user the last one is not there.
+                // For an ordinary user, the last one does not exist.
                 _ => drop(fs::remove_file(&lock)),
             }
         }
@@ -153,7 +153,7 @@ fn what_is_no_lock_file_of_this_user_locks_nothing() {
     });
 }
 
-/// Somebody who can write to a folder above exchanges the way to the socket all the time.
+/// A process with write access to a parent folder keeps exchanging the path to the socket.
 #[test]
 fn a_file_in_another_folder_is_never_taken_for_the_stale_one() {
     on_the_real_network(FILES, |world| {
@@ -180,7 +180,7 @@ fn a_file_in_another_folder_is_never_taken_for_the_stale_one() {
                 if !stale.join("socket").exists() {
                     leave_stale(&stale.join("socket"));
                 }
-                // Which folder it finds is chance.
+                // The folder found by each attempt is random.
                 if let Ok(listener) = reactor.listen_unix(alias.join("socket"), nobody) {
                     reactor.stop_listening(&listener).unwrap();
                 }
@@ -217,7 +217,7 @@ fn of_many_that_start_at_once_one_listens_and_is_found() {
                         }
                     };
                     barrier.wait();
-                    // Whoever listens is there until all have tried.
+                    // The winner listens until all have tried.
                     let found = UnixStream::connect(&path).is_ok();
                     barrier.wait();
                     assert!(found);

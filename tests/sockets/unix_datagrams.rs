@@ -1,4 +1,4 @@
-//! UNIX datagrams: none is lost, none is out of order, and a full receiver is waited for.
+//! UNIX datagrams are neither lost nor reordered, and wait for a full receiver.
 
 use std::os::unix::net::UnixDatagram as Plain;
 
@@ -55,14 +55,14 @@ fn an_answer_goes_to_the_name_that_asked() {
         reactor.datagram_transport(asking).unwrap().write(b"hello").unwrap();
         let asked = format!("hello from {here}");
         world.run_until(&mut reactor, "asked", |_| server.has(&asked));
-        // Two that answer each other would go on for ever.
+        // Two sockets that answer each other would never stop.
         reactor.datagram_transport(asking).unwrap().stop_listening();
         reactor.datagram_transport(listening).unwrap().stop_listening();
         world.run_until_idle(&mut reactor);
     });
 }
 
-/// A thousand datagrams to a socket that is slower, from one that has it for its peer, or not.
+/// Sends a thousand datagrams to a slower socket, from a connected or an unconnected one.
 fn come_in_order(connected: bool) {
     use std::os::linux::net::SocketAddrExt;
     on_the_real_network(FILES, |world| {
@@ -126,7 +126,7 @@ fn a_send_to_a_stale_name_loses_only_that_datagram() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let (gone, here) = (path(world, "gone"), path(world, "here"));
-        // Its file stays, and nobody is behind it.
+        // The file stays without a socket.
         let stale = ListenUnixDatagram { unlink: false, ..at(&gone) };
         let stale = reactor.listen_unix_datagram(stale, Mailbox(Record::new())).unwrap();
         let sender = reactor.listen_unix_datagram(at(&here), Mailbox(record.clone())).unwrap();
@@ -144,7 +144,7 @@ fn a_send_to_a_stale_name_loses_only_that_datagram() {
     });
 }
 
-/// A path of this world's, which nobody else uses.
+/// A unique path for this test.
 fn path(world: &crate::world::World, what: &str) -> UnixAddress {
     let name = format!("twistor-{what}-{}-{:p}", std::process::id(), world);
     UnixAddress::of_path(crate::world::temp_dir::short_temp_dir().join(name)).unwrap()
@@ -257,7 +257,7 @@ fn a_socket_whose_peer_is_gone_hears_nobody_else() {
         world.run_until(&mut reactor, "closed", |reactor| reactor.datagram_transport(peer).is_none());
         reactor.datagram_transport(left).unwrap().write(b"hello?").unwrap();
         world.run_until(&mut reactor, "told", |_| !record.events().is_empty());
-        // Now the system lets anybody in.
+        // The kernel now accepts datagrams from any socket.
         reactor.datagram_transport(other).unwrap().write_to(b"psst", &Address::Unix(here.clone())).unwrap();
         world.run_until(&mut reactor, "there", |reactor| reactor.statistics().datagrams_from_others == 1);
         for id in [left, other] {
@@ -285,7 +285,7 @@ fn a_socket_files_mode_is_never_wider_than_requested() {
     assert!(narrowed < bound, "{traced}");
 }
 
-/// Records how long datagrams are.
+/// Records the lengths of datagrams.
 struct Measuring(Record);
 
 impl DatagramProtocol for Measuring {
@@ -333,12 +333,12 @@ fn a_peer_that_reconnects_is_reported_once_and_its_data_arrives() {
         let record = Record::new();
         let id = reactor.adopt_datagram(ours.into(), Mailbox(record.clone())).unwrap();
         world.run_until(&mut reactor, "begun", |reactor| reactor.statistics().turns > 2);
-        // What is not read is lost then, which is why it is told at all.
+        // Unread datagrams are then lost, which is why the error is reported.
         reactor.datagram_transport(id).unwrap().write(b"unread").unwrap();
         reactor.iterate(Some(std::time::Duration::ZERO)).unwrap();
         peer.send(b"last").unwrap();
         peer.connect(three.path().unwrap()).unwrap();
-        // Both with the next turn.
+        // Both in the next turn.
         reactor.iterate(Some(std::time::Duration::ZERO)).unwrap();
         assert_eq!(
             record.events()[..2],

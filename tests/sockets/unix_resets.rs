@@ -1,4 +1,5 @@
-//! Whoever closes a UNIX socket with something unread has reset it: what came before is read, and the end is no clean one.
+//! Closing a UNIX socket with unread input resets it: earlier data is read, and the end is not
+//! clean.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -6,7 +7,7 @@ use std::rc::Rc;
 use crate::world::{Record, Recorder, World, nobody, on_each_back_end, once};
 use twistor::{ConnectUnix, ConnectionId};
 
-/// What a server saw whose client sent a word and went without having read the server's.
+/// Returns what a server recorded whose client sent data and closed without reading the server's.
 fn seen(world: &World, server_waits: bool) -> Vec<String> {
     let mut reactor = world.reactor();
     let (there, here) = (Record::new(), Record::new());
@@ -38,7 +39,7 @@ fn seen(world: &World, server_waits: bool) -> Vec<String> {
     if !server_waits {
         world.run_until(&mut reactor, "read", |_| there.has("data bye"));
     }
-    // What each has written has left with its callback.
+    // The output of each callback was sent when it returned.
     crate::world::peer::turns(&mut reactor);
     let [server, client] = ids.each_ref().map(|id| id.get().unwrap());
     reactor.transport(client).unwrap().abort_connection();

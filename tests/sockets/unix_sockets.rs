@@ -1,4 +1,5 @@
-//! UNIX sockets: streams over a path or an abstract name, files that come and go with their listener, and who the peer is.
+//! UNIX sockets: streams over a path or an abstract name, the lifetime of socket files, and peer
+//! credentials.
 
 use std::cell::RefCell;
 use std::fs;
@@ -14,7 +15,7 @@ use twistor::{Address, ConnectUnix, Error, ListenUnix, Protocol, Reactor, Reason
 
 const FILES: &str = "the files of a real file system";
 
-/// Sends a word, and closes when it has come back.
+/// Sends a word, and closes once it is echoed.
 fn asking(record: &Record) -> Recorder {
     Recorder::new(record).acting(|what, transport, _| match what {
         "made" => transport.write(b"hello"),
@@ -30,7 +31,7 @@ fn refusal(error: Error) -> (String, &'static str, std::io::ErrorKind) {
     }
 }
 
-/// Connects, and returns why it failed.
+/// Connects, and returns the reason of the failure.
 fn failure(world: &World, reactor: &mut Reactor, to: impl Into<ConnectUnix>) -> Reason {
     let why = Rc::new(RefCell::new(None));
     let told = Rc::clone(&why);
@@ -135,7 +136,7 @@ fn the_mode_does_not_depend_on_the_umask() {
             reactor.stop_listening(&listener).unwrap();
             reactor.datagram_transport(socket).unwrap().stop_listening();
         }
-        // The umask of the program is as it was.
+        // The umask of the process is unchanged.
         let file = folder.path("file");
         fs::write(&file, "").unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
@@ -147,7 +148,7 @@ fn the_mode_does_not_depend_on_the_umask() {
     }
 }
 
-/// Somebody who can write to the folder puts a link in the place of the socket as soon as that is there.
+/// A process with write access to the folder replaces the socket by a link as soon as it exists.
 #[test]
 fn the_mode_is_set_on_no_other_file() {
     on_the_real_network(FILES, |world| {
@@ -208,7 +209,7 @@ fn a_stale_socket_file_is_replaced_and_one_in_use_is_not() {
         let in_use = (path.display().to_string(), "bind", std::io::ErrorKind::AddrInUse);
         assert_eq!(refusal(refused), in_use);
         let listener = reactor.listen_unix(path.as_path(), nobody).unwrap();
-        // Now it is somebody's.
+        // Now a socket uses the path.
         let refused = reactor.listen_unix(path.as_path(), nobody).unwrap_err();
         assert_eq!(refusal(refused), in_use);
         world.close(&mut reactor, &listener);
@@ -254,7 +255,7 @@ fn an_overlong_path_is_refused_before_any_socket_is_opened() {
                 Err(other) => panic!("{other}"),
             }
         }
-        // The good one has failed, and its factory logs that.
+        // The valid attempt fails, and its factory logs that.
         world.run_until_idle(&mut reactor);
         assert_eq!(world.logged().len(), 1);
     });
@@ -286,11 +287,11 @@ fn a_full_queue_is_waited_for_until_there_is_room() {
         socket.listen(0).unwrap();
         let first = UnixStream::connect(&path).unwrap();
         let mut reactor = world.reactor();
-        // Without room the attempt takes as long as it may.
+        // With a full backlog, the attempt lasts until its timeout.
         let timeout = Duration::from_millis(30);
         let short = ConnectUnix { timeout, ..ConnectUnix::at(&path).unwrap() };
         assert_eq!(failure(world, &mut reactor, short), Reason::TimedOut(timeout));
-        // With room it succeeds, although no event tells of it.
+        // With room in the backlog it succeeds, although no event reports that.
         let record = Record::new();
         reactor.connect_unix(path.as_path(), once(asking(&record), &Record::new())).unwrap();
         world.run_until(&mut reactor, "an attempt", |reactor| reactor.delayed_call_count() == 3);

@@ -1,4 +1,5 @@
-//! Nobody gets more than a share of a turn: what is beyond it has its turn next, and is not forgotten.
+//! Each connection has a budget per turn. The rest of its work runs in the next turn and is not
+//! lost.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +9,8 @@ use crate::world::peer::{Peer, connection, turns};
 use crate::world::{Record, Recorder, nobody, on_each_back_end};
 use twistor::{Reactor, Settings};
 
-/// How much a counter grows in each turn, until it has grown by `all`. The loop is not woken for it.
+/// Returns the growth of a counter in each turn, until it has grown by `all`. Turns may block:
+/// pending work alone has to keep the loop from waiting.
 fn shares(reactor: &mut Reactor, all: u64, count: impl Fn(&Reactor) -> u64) -> Vec<u64> {
     let never = reactor.call_later(Duration::from_secs(20), |_| {});
     let (mut shares, begin) = (Vec::new(), count(reactor));

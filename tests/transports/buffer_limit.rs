@@ -1,4 +1,5 @@
-//! A protocol that writes on although it was told to pause loses its connection; one large answer is never too large.
+//! A protocol that keeps writing after `pause_writing` loses its connection, while a single answer
+//! may have any size.
 
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -11,7 +12,7 @@ use crate::world::{Record, Recorder, nobody, on_each_back_end};
 use twistor::testing::{AccumulatingProtocol, ConnectionSetup, StringTransport};
 use twistor::{Reason, Settings, Transport, stream};
 
-/// More than the system takes at once, over the loopback as well.
+/// More than the kernel accepts at once, also over loopback.
 const LARGE: usize = 8_000_000;
 
 /// Writes a large answer in three pieces, and closes.
@@ -181,7 +182,8 @@ fn what_waits_at_the_pause_does_not_count() {
     let situation = ConnectionSetup { settings, ..ConnectionSetup::default() };
     let mut transport = StringTransport::with_situation(situation, AccumulatingProtocol::default());
     transport.stop_reading();
-    // A high-water mark above the limit counts as the limit, so that the protocol is told in time.
+    // A high-water mark above the limit is reduced to the limit, so that `pause_writing` comes in
+    // time.
     transport.with(|_, transport| transport.write(&[b'x'; 1001]));
     assert!(transport.writing_paused());
     transport.with(|_, transport| transport.write(&[b'x'; 1001]));
@@ -204,7 +206,7 @@ fn what_has_gone_since_the_pause_gives_no_room() {
             turns(&mut reactor);
         }
         assert_eq!(record.events(), ["made", "pause"]);
-        // A tenth is left of what was written before: the limit counts from there.
+        // A tenth of the earlier output is left. The limit counts from there.
         for _ in 0..2 {
             reactor.transport(id).unwrap().write(&[b'w'; LIMIT + 1]);
         }
@@ -256,7 +258,7 @@ fn a_writer_that_minds_no_pause_has_the_limit_and_a_turn_more() {
     });
 }
 
-/// Writes until much is unsent.
+/// Writes until output is unsent.
 fn fill(transport: &mut Transport<'_>) {
     while transport.write_buffer_size() <= 1000 {
         transport.write(&[b'w'; 9000]);
@@ -278,7 +280,7 @@ fn a_pending_pause_does_not_limit_what_resume_writing_writes() {
             }
         });
         let (id, mut peer) = connection(world, &mut reactor, protocol);
-        // In one turn, before anything is told: over the mark, down again, and over it once more.
+        // In one turn, before any callback: above the mark, below it, and above it again.
         fill(&mut reactor.transport(id).unwrap());
         peer.read_now();
         reactor.call_later(Duration::ZERO, move |reactor| {

@@ -1,4 +1,4 @@
-//! The peer's FIN is told once, after all that came before it, and does not take our own output with it.
+//! The peer's FIN is reported once, after all earlier input, and does not end our own output.
 
 use crate::world::peer::{connection, narrow_connection, turns};
 use crate::world::{Record, Recorder, on_each_back_end};
@@ -25,7 +25,7 @@ fn a_fin_alone_is_told_once_and_writing_goes_on() {
 #[test]
 fn data_and_fin_in_one_event_are_both_delivered_for_any_buffer() {
     on_each_back_end(|world| {
-        // Smaller than the data, exactly as large, larger.
+        // Smaller than the data, of equal size, and larger.
         for read_buffer in [4, 8, 100] {
             let mut reactor = world.reactor_with(Settings { read_buffer, ..Settings::default() });
             let record = Record::new();
@@ -64,7 +64,7 @@ fn a_request_that_ends_with_fin_has_its_answer() {
     });
 }
 
-/// It has no word about the end of the input.
+/// A protocol that does not override `read_connection_lost`.
 struct Plain;
 
 impl Protocol for Plain {

@@ -1,4 +1,4 @@
-//! Every byte arrives once and in order, however it was cut, buffered and taken.
+//! Every byte arrives once and in order, for any sizes of writes, buffers and sends.
 
 use std::rc::Rc;
 
@@ -7,7 +7,7 @@ use crate::world::random::Random;
 use crate::world::{nobody, on_each_back_end};
 use twistor::{Settings, Transport};
 
-/// The byte at each place of a stream: a wrong order shows.
+/// Test data that depends on the position, so that a wrong order is detected.
 fn stream(from: usize, length: usize) -> Vec<u8> {
     (from..from + length).map(|place| (place ^ (place >> 8) ^ (place >> 16)) as u8).collect()
 }
@@ -21,7 +21,8 @@ fn writes_of_all_sizes_arrive_in_order_at_a_slow_reader() {
             let mut reactor = world.reactor_with(Settings { write_per_turn: 10_000, ..Settings::default() });
             let mut written = 0;
             let mut paused = false;
-            // From callbacks and from outside, small ones, large ones and those that find a buffer in use.
+            // Writes from callbacks and from outside: small ones, large ones, and ones behind
+            // queued output.
             let mut write = move |transport: &mut Transport<'_>| {
                 while written < TOTAL && transport.write_buffer_size() < 60_000 {
                     let most = [20, 2000, 100_000][random.below(3)];

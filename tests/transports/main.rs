@@ -1,4 +1,4 @@
-//! Reading and writing: shares, water marks, producers.
+//! Reading and writing: budgets, water marks, producers.
 
 #[path = "../support/layers/mod.rs"]
 mod layers;

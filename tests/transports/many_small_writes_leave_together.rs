@@ -1,4 +1,4 @@
-//! What one callback, or one turn, writes to a connection is handed to the system in one call.
+//! Writes of one callback, or of one turn, are sent with one system call.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn what_one_callback_writes_is_one_call_of_the_system() {
         let (id, mut peer) = connection(world, &mut reactor, protocol);
         peer.send(b"?");
         turns(&mut reactor);
-        // From elsewhere it leaves together as well, at the end of the turn.
+        // Writes from elsewhere are sent together too, at the end of the turn.
         reactor.call_later(Duration::ZERO, move |reactor| {
             for _ in 0..100 {
                 reactor.transport(id).unwrap().write(b"timer");

@@ -1,4 +1,4 @@
-//! Between `pause_reading` and `resume_reading` nothing is received, and nothing is missed.
+//! Between `pause_reading` and `resume_reading` nothing is received, and no data is lost.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ fn a_pause_in_data_received_is_immediate_and_loses_no_data() {
         peer.send(b"onlyfourbyte");
         turns(&mut reactor);
         assert_eq!(record.take(), ["made", "data only"]);
-        // No edge comes for any of it.
+        // No edge is reported for any of these.
         for expected in ["data four", "data byte"] {
             reactor.transport(id).unwrap().resume_reading();
             turns(&mut reactor);
@@ -72,7 +72,7 @@ fn a_pause_by_another_connection_applies_in_the_same_batch() {
                     }
                 }
             });
-            // Narrow, and with bytes that wait, they hear of writing in the same event.
+            // With small buffers and unsent output, WRITABLE is reported in the same event.
             let (id, peer) = narrow_connection(world, &mut reactor, protocol);
             reactor.transport(id).unwrap().write(&[b'w'; 100_000]);
             others.borrow_mut().push(id);
@@ -88,7 +88,8 @@ fn a_pause_by_another_connection_applies_in_the_same_batch() {
         assert_eq!(record.events().iter().filter(|event| event.ends_with("data !")).count(), 1);
         let ids = others.borrow().clone();
         for id in &ids {
-            // The first one to receive now pauses the others: one at a time.
+            // The first connection to receive data pauses the others, so only one receives at a
+            // time.
             reactor.transport(*id).unwrap().resume_reading();
             turns(&mut reactor);
         }
@@ -167,7 +168,7 @@ fn data_before_a_reset_is_delivered_first_when_reading_resumes() {
         reactor.transport(id).unwrap().resume_reading();
         turns(&mut reactor);
         assert_eq!(record.events(), ["made", "data only"]);
-        // The last of it pauses again, and nothing is left that could come before the loss.
+        // The last call pauses again. No input is left to be delivered before the loss.
         reactor.transport(id).unwrap().resume_reading();
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["made", "data only", "data four", "lost Lost"]);
@@ -191,13 +192,13 @@ fn what_a_protocol_or_a_layer_keeps_is_told_before_a_reset() {
                 let mut transport = reactor.transport(id).unwrap();
                 transport.add_layer(Late::default());
                 transport.pause_reading();
-                // What is with the system when a layer is added is read by it; this is read before.
+                // A layer is added before the data arrives, because it receives only later input.
                 transport.resume_reading();
             }
             peer.send(b"x");
             turns(&mut reactor);
             if layered {
-                // The layer has it, and hands it on when nobody wants it.
+                // The layer holds the data and passes it up while reading is paused.
                 reactor.transport(id).unwrap().pause_reading();
                 world
                     .run_until(&mut reactor, "the layer's time", |reactor| reactor.delayed_call_count() == 1);
@@ -214,7 +215,7 @@ fn what_a_protocol_or_a_layer_keeps_is_told_before_a_reset() {
     });
 }
 
-/// Hands everything on a little later.
+/// Passes all data up after a delay.
 #[derive(Default)]
 struct Late(Vec<u8>);
 
@@ -267,7 +268,7 @@ fn resuming_a_connection_that_closes_or_is_gone_does_nothing() {
         turns(&mut reactor);
         reactor.transport(id).unwrap().resume_reading();
         turns(&mut reactor);
-        // It closes still, for the peer takes nothing.
+        // The close is still pending, because the peer does not read.
         assert_eq!(record.events().iter().filter(|event| *event != "pause").collect::<Vec<_>>(), ["made"]);
         let (written, error) = peer.read_to_end(&mut reactor);
         assert_eq!((written.len(), error), (500_000, None));

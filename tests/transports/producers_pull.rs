@@ -1,4 +1,4 @@
-//! A pull producer is asked for a piece at once, and for the next when everything is sent.
+//! A pull producer is called at once, and again when all its output is sent.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use twistor::{ConnectionId, Layer, Producer, ProducerKind, Reactor, Transport};
 
 type Produce = Box<dyn FnMut(&mut Transport<'_>)>;
 
-/// Records that it was asked, and does what it was made for.
+/// Records each call and then runs an action.
 struct Pull {
     record: Record,
     produce: Produce,
@@ -45,7 +45,7 @@ fn register(reactor: &mut Reactor, id: ConnectionId, producer: Pull) {
 #[test]
 fn a_pull_producer_delivers_in_order_until_it_unregisters() {
     on_each_back_end(|world| {
-        // Some go at once, some wait; it is never told to pause.
+        // Some output is sent at once and some is queued. `pause_producing` is never called.
         for length in [100, 300_000] {
             let mut reactor = world.reactor();
             let record = Record::new();
@@ -104,7 +104,8 @@ fn it_is_asked_once_a_turn_whatever_else_is_written() {
         let (id, mut peer) = connection(world, &mut reactor, nobody());
         register(&mut reactor, id, Pull::new(&record, |transport| transport.write(b"piece")));
         for _ in 0..100 {
-            // Somebody else writes, and news of the connection comes in the same turn.
+            // Another callback writes, and an event for the connection is reported in the same
+            // turn.
             reactor.call_later(Duration::ZERO, move |reactor| reactor.transport(id).unwrap().write(b"!"));
             peer.send(b"?");
             record.take();
@@ -253,13 +254,13 @@ fn one_that_has_nothing_is_asked_after_growing_pauses() {
             let times = Rc::new(RefCell::new(Vec::new()));
             let (asked, end) = (Rc::clone(&times), reactor.now() + Duration::from_millis(400));
             let producer = Pull::new(&Record::new(), move |transport| {
-                // Nothing is nothing, also when it is written.
+                // An empty write counts as no output.
                 transport.write(b"");
                 asked.borrow_mut().push(transport.now());
             });
             register(&mut reactor, id, producer);
             world.run_until(&mut reactor, "some time", |reactor| reactor.now() >= end);
-            // After 0, 1, 3, 7, 15, 31, 63, 127, 227 and 327 ms, or later.
+            // Calls after 0, 1, 3, 7, 15, 31, 63, 127, 227 and 327 ms, or later.
             let times = times.borrow();
             assert!((3..=10).contains(&times.len()), "asked {} times", times.len());
             for (number, pair) in times.windows(2).enumerate() {
@@ -272,7 +273,7 @@ fn one_that_has_nothing_is_asked_after_growing_pauses() {
     });
 }
 
-/// Does nothing.
+/// A layer that passes everything on.
 struct Through;
 
 impl Layer for Through {}
@@ -288,7 +289,7 @@ fn an_idle_producer_is_asked_again_on_request_or_after_a_send() {
                 reactor.transport(id).unwrap().add_layer(Through);
             }
             register(&mut reactor, id, Pull::new(&record, |_| {}));
-            // Until it is left alone for long.
+            // Until the delay between calls is long.
             world.run_until(&mut reactor, "pauses", |_| record.events().len() >= 6);
             record.take();
             reactor.transport(id).unwrap().resume_producer();
@@ -303,7 +304,7 @@ fn an_idle_producer_is_asked_again_on_request_or_after_a_send() {
             }
             reactor.iterate(Some(Duration::ZERO)).unwrap();
             assert_eq!(record.take(), ["asked"]);
-            // Without one there is nobody to ask.
+            // Without a producer the call has no effect.
             reactor.transport(id).unwrap().unregister_producer();
             reactor.transport(id).unwrap().resume_producer();
             turns(&mut reactor);
@@ -338,7 +339,7 @@ fn one_that_has_nothing_does_not_stop_a_simulations_time() {
 #[test]
 fn one_that_has_written_again_is_asked_after_the_shortest_pause() {
     on_each_back_end(|world| {
-        // The pauses are exact in virtual time alone.
+        // The delays are exact only in virtual time.
         if world.simulated().is_none() {
             return;
         }

@@ -1,4 +1,5 @@
-//! A push producer is paused and resumed as the bytes go, and told to stop when nobody consumes any more.
+//! A push producer is paused and resumed as output is sent, and stopped when the connection is
+//! lost.
 
 use std::rc::Rc;
 
@@ -8,7 +9,7 @@ use twistor::{ConnectionId, Error, Producer, ProducerKind, Reactor, Transport};
 
 type Act = Box<dyn FnMut(&mut Transport<'_>)>;
 
-/// Records what it is told, and does something when it is told to resume.
+/// Records its callbacks, and runs an action when it is resumed.
 struct Push {
     record: Record,
     on_resume: Act,
@@ -39,7 +40,7 @@ impl Producer for Push {
     }
 }
 
-/// The producer's part of a record.
+/// The producer's events of a record.
 fn told(record: &Record) -> Vec<String> {
     let events = record.events().into_iter();
     events.filter_map(|event| Some(event.strip_prefix("producer: ")?.to_owned())).collect()
@@ -57,7 +58,7 @@ fn fill(reactor: &mut Reactor, id: ConnectionId) {
     turns(reactor);
 }
 
-/// The peer takes everything.
+/// Reads everything at the peer.
 fn drain(reactor: &mut Reactor, id: ConnectionId, peer: &mut Peer) {
     while reactor.transport(id).is_some_and(|transport| transport.write_buffer_size() > 0) {
         peer.read_now();
@@ -160,7 +161,7 @@ fn on_a_closing_or_lost_connection_a_producer_is_only_stopped() {
             if how != "in connection_lost" {
                 transport.register_producer(Push::new(&record), ProducerKind::Push).unwrap();
             }
-            // Nothing is called from inside a call.
+            // No callback runs inside a call.
             assert_eq!(record.events(), ["made"]);
             drop(_peer);
             world.run_until_idle(&mut reactor);
@@ -198,7 +199,7 @@ fn one_that_was_unregistered_hears_nothing_more() {
         register(&mut reactor, id, Push::resuming(&record, move |_| drop(Rc::clone(&held))));
         reactor.transport(id).unwrap().unregister_producer();
         assert_eq!(Rc::strong_count(&kept), 1, "it is dropped");
-        // Without one there is nothing to do.
+        // Without a producer the calls have no effect.
         reactor.transport(id).unwrap().unregister_producer();
         fill(&mut reactor, id);
         end(world, &mut reactor, id);
@@ -214,7 +215,7 @@ fn a_resumed_producer_may_write_unregister_and_be_replaced() {
         let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
         let next = second.clone();
         let producer = Push::resuming(&first, move |transport| {
-            // Enough to be paused again at once.
+            // Enough to be paused again immediately.
             transport.write(&[b'w'; 500_000]);
             transport.unregister_producer();
             transport.register_producer(Push::new(&next), ProducerKind::Push).unwrap();

@@ -1,4 +1,4 @@
-//! A connection that has much to read has its share of a turn, and nobody waits for it.
+//! A connection with a lot of input has a read budget per turn, and does not delay the others.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use crate::world::peer::{connection, turns};
 use crate::world::{Recorder, abort_all, nobody, on_each_back_end};
 use twistor::{Settings, Transport};
 
-/// A protocol that counts what it receives.
+/// A protocol that counts received bytes.
 fn counting(received: &Rc<Cell<usize>>) -> Recorder {
     let received = Rc::clone(received);
     nobody().acting(move |_, _, data| received.set(received.get() + data.len()))
@@ -18,8 +18,8 @@ fn counting(received: &Rc<Cell<usize>>) -> Recorder {
 fn a_connection_reads_at_most_its_share_per_turn() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        // The read that goes beyond it is the last.
-        let at_once = reactor.settings().read_buffer.min(32 * 1024); // it is alone
+        // The read that exceeds the budget is the last one of the turn.
+        let at_once = reactor.settings().read_buffer.min(32 * 1024); // the limit of a single connection
         let share = reactor.settings().read_per_turn + at_once - 1;
         let received = Rc::new(Cell::new(0));
         let (id, mut peer) = connection(world, &mut reactor, counting(&received));
@@ -50,7 +50,7 @@ fn a_lone_ready_connection_is_read_in_smaller_pieces() {
         };
         let (_, mut one) = connection(world, &mut reactor, noting());
         let (_, mut other) = connection(world, &mut reactor, noting());
-        // That both can be written to is news for both, once.
+        // Both sockets report WRITABLE once.
         turns(&mut reactor);
         for _ in 0..10 {
             one.fill();
@@ -71,7 +71,7 @@ fn a_lone_ready_connection_is_read_in_smaller_pieces() {
 #[test]
 fn what_is_left_of_a_share_is_read_without_further_news() {
     on_each_back_end(|world| {
-        // A share of one byte is one read a turn.
+        // With a budget of one byte there is one read per turn.
         let mut reactor =
             world.reactor_with(Settings { read_per_turn: 1, read_buffer: 100, ..Settings::default() });
         let received = Rc::new(Cell::new(0));

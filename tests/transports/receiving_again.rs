@@ -1,10 +1,10 @@
-//! A protocol that keeps something of what came is called for it from the loop, before anything else is read.
+//! A protocol that keeps input is called again from the loop before the next read.
 
 use crate::world::peer::{connection, turns};
 use crate::world::{Record, Recorder, on_each_back_end, once};
 use twistor::{Layer, LayerContext, Reason, layered};
 
-/// Pauses at each piece, and asks to be called again.
+/// Pauses at each piece and schedules another call.
 fn pausing(record: &Record) -> Recorder {
     Recorder::new(record).acting(|what, transport, data| {
         if what == "data" && !data.is_empty() {
@@ -56,7 +56,7 @@ fn receive_again_calls_once_per_request_and_never_recursively() {
         });
         let (id, mut peer) = connection(world, &mut reactor, protocol);
         peer.send(b"x");
-        // Its end is there to be read as well, and has to wait.
+        // The peer's FIN is there too, and has to wait.
         peer.finish();
         turns(&mut reactor);
         let expected =
@@ -105,7 +105,7 @@ fn a_connection_that_closes_or_is_lost_is_not_called() {
     });
 }
 
-/// Delivers each byte twice, and so more than it is asked to read.
+/// Delivers each byte twice, and so more than the size of a read.
 struct Twice;
 
 impl Layer for Twice {
@@ -170,7 +170,7 @@ impl twistor::Protocol for Ending {
         if let Err(error) = std::str::from_utf8(data) {
             transport.write(b"what?");
             transport.lose_connection_with_error(error);
-            // The first reason stays.
+            // The first reason is kept.
             transport.lose_connection_with_error(std::fmt::Error);
             transport.lose_connection();
         }

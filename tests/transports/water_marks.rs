@@ -1,4 +1,4 @@
-//! A protocol is told to pause above the high-water mark and to resume at the low one, once a crossing.
+//! A protocol is paused above the high-water mark and resumed at the low one, once per crossing.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use crate::world::{Record, Recorder, World, nobody, on_each_back_end};
 use twistor::policy::{Throttle, TokenBucket};
 use twistor::{ConnectionId, Layer, Reactor, Settings, Transport};
 
-/// A connection on which 100 bytes and more wait, above its mark or not.
+/// A connection with at least 100 unsent bytes, above its mark or not.
 fn stuck(world: &World, reactor: &mut Reactor, record: &Record) -> (ConnectionId, Peer) {
     let (id, peer) = narrow_connection(world, reactor, Recorder::new(record));
     while reactor.transport(id).unwrap().write_buffer_size() < 100 {
@@ -32,7 +32,7 @@ fn a_pause_comes_one_byte_above_the_high_mark_and_not_at_it() {
         let record = Record::new();
         let (id, _peer) = stuck(world, &mut reactor, &record);
         for (extra, expected) in [(0, 0), (1, 1)] {
-            // What waits changes only when the loop turns.
+            // The number of unsent bytes only changes when the loop runs.
             let mut transport = reactor.transport(id).unwrap();
             let unsent = transport.write_buffer_size();
             transport.set_water_marks(unsent + 500, 0);
@@ -62,7 +62,7 @@ fn the_default_marks_are_those_of_the_settings() {
         transport.write(&vec![b'w'; room]);
         turns(&mut reactor);
         assert_eq!(record.count("pause"), 1);
-        // Never above the low mark.
+        // `resume_writing` never comes above the low mark.
         while !record.has("resume") {
             let unsent = reactor.transport(id).unwrap().write_buffer_size();
             assert!(unsent > 10_000, "{unsent} bytes wait");
@@ -134,7 +134,7 @@ fn a_low_mark_above_the_high_one_counts_as_the_high_one() {
         let mut transport = reactor.transport(id).unwrap();
         transport.set_water_marks(50, 1_000_000);
         turns(&mut reactor);
-        // It is not told to resume while it is above the high one.
+        // `resume_writing` does not come while output is above the high mark.
         assert_eq!(record.take(), ["made", "pause"]);
         while reactor.transport(id).unwrap().write_buffer_size() > 0 {
             peer.read_now();
@@ -160,7 +160,7 @@ fn a_pausing_writer_exceeds_the_mark_by_at_most_one_write() {
                 _ => {}
             }
             let high = transport.reactor().settings().high_water;
-            // It looks for itself as well: the word comes after the callback.
+            // Also checks the size itself, because `pause_writing` comes after the callback.
             while !paused && left > 0 && transport.write_buffer_size() <= high {
                 transport.write(&[b'w'; PIECE]);
                 assert!(transport.write_buffer_size() <= high + PIECE);
@@ -179,7 +179,7 @@ fn a_pausing_writer_exceeds_the_mark_by_at_most_one_write() {
     });
 }
 
-/// Layers of every sort: those that hold back, those that send more than was written, and several of them.
+/// Returns layers of several kinds: holding data back, adding data, and stacks of both.
 fn layers_of(sort: usize) -> Vec<Box<dyn Layer>> {
     let throttle = || Throttle::new(vec![], vec![TokenBucket::new(20_000_000)]);
     let through = || Noted::new("", &Record::new());
@@ -202,7 +202,7 @@ fn layers_of(sort: usize) -> Vec<Box<dyn Layer>> {
     }
 }
 
-/// Writes pieces while writing is not paused, until all are written, then closes.
+/// Writes pieces while writing is not paused, and closes after the last one.
 fn write_on(transport: &mut Transport<'_>, left: &Cell<usize>, piece: usize) {
     while !transport.writing_paused() {
         if left.get() == 0 {
@@ -222,7 +222,7 @@ fn a_writer_that_asks_whether_it_is_paused_sends_everything() {
     {
         for sort in 0..6 {
             on_each_back_end(|world| {
-                // No limit helps, and no mark of the settings.
+                // The limit and the marks of the settings do not help.
                 let settings = Settings { write_buffer_limit: 2 * piece + high, ..Settings::default() };
                 let mut reactor = world.reactor_with(settings);
                 let left = Rc::new(Cell::new(pieces));
@@ -230,7 +230,7 @@ fn a_writer_that_asks_whether_it_is_paused_sends_everything() {
                 let protocol = nobody().acting(move |what, transport, _| match what {
                     "made" => {
                         transport.set_water_marks(high, high / 4);
-                        // Into a connection that has begun, and perhaps written.
+                        // The layers are added to a connection that is open, and may have output.
                         transport.write(b"first");
                         for layer in layers_of(sort) {
                             transport.add_layer(layer);
@@ -263,7 +263,7 @@ fn whoever_writes_sees_at_once_that_the_mark_is_passed() {
                 }
             });
             let (id, peer) = narrow_connection(world, &mut reactor, protocol);
-            // Not in a callback of its own.
+            // Writes from outside of the connection's callbacks.
             let mut written = 0;
             while !reactor.transport(id).unwrap().writing_paused() {
                 reactor.transport(id).unwrap().write(&[b'w'; 1000]);

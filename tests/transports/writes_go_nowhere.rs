@@ -1,4 +1,4 @@
-//! Writes that can have no effect have none, and harm nobody.
+//! Writes after the end have no effect.
 
 use crate::world::peer::connection;
 use crate::world::{Record, Recorder, on_each_back_end};
@@ -19,7 +19,7 @@ fn what_is_written_after_the_end_was_asked_for_is_not_sent() {
                     }
                 }
                 if what != "made" {
-                    // Small, and so large that it would go straight to the system.
+                    // A small write, and one that is large enough to bypass the write batch.
                     transport.write(b"after");
                     transport.write(&[b'a'; 100_000]);
                     transport.write_sequence(&[b"after", b"all"]);

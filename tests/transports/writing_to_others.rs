@@ -1,4 +1,5 @@
-//! A callback may write to other connections and reach their protocols; who is gone is not found.
+//! A callback can write to other connections and reach their protocols. Connections that are gone
+//! are not found.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -36,7 +37,7 @@ fn what_one_says_leaves_for_all_others_in_the_same_turn() {
         while reactor.statistics().bytes_received == received {
             reactor.iterate(Some(Duration::from_secs(1))).unwrap();
         }
-        // No further turn.
+        // No further turn runs.
         assert_eq!(peers[0].read_now(), b"");
         for peer in &mut peers[1..] {
             assert_eq!(peer.read_now(), b"one says: hello");
@@ -60,7 +61,7 @@ fn a_write_by_a_timed_call_or_a_thread_leaves_in_the_same_turn() {
         reactor.remote().call_from_thread(write).unwrap();
         reactor.iterate(Some(Duration::ZERO)).unwrap();
         assert_eq!(peer.read_now(), b"tick");
-        // Outside of any turn it leaves with the next.
+        // Outside of a turn, output is sent in the next one.
         write(&mut reactor);
         reactor.iterate(Some(Duration::from_secs(10))).unwrap();
         assert_eq!(peer.read_now(), b"tick");
@@ -75,7 +76,7 @@ impl Protocol for Counter {
     fn data_received(&mut self, transport: &mut Transport<'_>, _: &[u8]) {
         self.0 += 1;
         let me = transport.id();
-        // It is out of its place while it is called.
+        // The protocol is out of its slot while it is called.
         assert!(transport.reactor().with_protocol(me, |_: &mut Counter, _| ()).is_none());
     }
 }
