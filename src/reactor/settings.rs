@@ -41,10 +41,10 @@ pub struct Settings {
     /// Write budget in bytes of one connection's buffer in a turn, at least 1. Default: 128 KiB.
     pub write_per_turn: usize,
     /// High-water mark: unsent bytes above which a protocol's `pause_writing` is called. A value
-    /// above `write_buffer_limit` is lowered to it. Default: 64 KiB.
+    /// above `write_buffer_limit` has the effect of that limit. Default: 64 KiB.
     pub high_water: usize,
     /// Low-water mark: unsent bytes at which a protocol's `resume_writing` is called. A value above
-    /// `high_water` is lowered to it. Default: 16 KiB.
+    /// `high_water` has the effect of that mark. Default: 16 KiB.
     pub low_water: usize,
     /// Limit on unsent bytes after [`pause_writing`](crate::Protocol::pause_writing) was delivered.
     ///

@@ -274,7 +274,7 @@ impl Reactor {
     }
 
     /// Runs the calls that are due and whose sequence number is below `before`. Calls set in this
-    /// turn wait for the next, whatever their delay.
+    /// turn wait for the next, even with a delay of zero.
     #[inline]
     fn run_timers(&mut self, before: u64) {
         if let Some(next) = self.timers.next()
