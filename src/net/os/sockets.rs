@@ -152,7 +152,8 @@ impl Sockets {
         }
     }
 
-    /// Duplicates a descriptor. The new owner shares the socket, and owns its file if it has one.
+    /// Duplicates a descriptor for another owner. The socket's file is no longer removed on close,
+    /// since the new owner shares it.
     pub(super) fn duplicate(&mut self, token: Token) -> io::Result<OwnedFd> {
         let (descriptor, kind) = self.get(token)?;
         if matches!(kind, Kind::PipeTo | Kind::PipeFrom | Kind::Terminal) {
