@@ -12,7 +12,7 @@
 //! - Readiness is edge-triggered, for both directions, from `open` or `accept` on. After a report,
 //!   further reports may come only once a call returned `WouldBlock` or moved fewer bytes than
 //!   requested. Spurious and merged reports are allowed.
-//! - A listener's readiness is level-triggered. After each `accept`, whatever its result, the next
+//! - A listener's readiness is level-triggered. After each `accept`, failed or not, the next
 //!   poll reports the listener again if a connection waits. The caller need not accept until
 //!   `WouldBlock`.
 //! - A paused listener is not reported. Where the system has edge-triggered readiness only, it is

@@ -28,7 +28,7 @@ transcripts! {
         settle
         recv b -> \"helloworld\"
     ";
-    reads_take_bytes_in_order_whatever_their_room: "
+    reads_of_every_size_take_bytes_in_order: "
         pair a b
         send a hello -> 5
         send a world -> 5

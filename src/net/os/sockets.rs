@@ -198,8 +198,7 @@ impl Sockets {
             // Fails if the descriptor was closed behind our back; it is then in no poll either.
             let _ = registry.deregister(&mut mio::unix::SourceFd(&descriptor.as_raw_fd()));
         }
-        // Removes the file before the socket closes. A client that connects in between is refused
-        // at once.
+        // Removes the file before the socket closes, so that a connect in between fails at once.
         if let Some(at) = self.files.iter().position(|(owner, _)| *owner == token) {
             self.files.swap_remove(at).1.remove();
         }
