@@ -129,9 +129,9 @@
 //! #     }
 //! # }
 //!
-//! struct Asks(Rc<RefCell<Vec<u8>>>);
+//! struct Client(Rc<RefCell<Vec<u8>>>);
 //!
-//! impl Protocol for Asks {
+//! impl Protocol for Client {
 //!     fn connection_made(&mut self, transport: &mut Transport<'_>) {
 //!         transport.write(b"hello\n\n");
 //!     }
@@ -144,9 +144,9 @@
 //!     let (server, client) = (simulation.host("server"), simulation.host("client"));
 //!     simulation.set_links(Link { loss: 0.1, ..Link::default() });
 //!     let answers = Rc::new(RefCell::new(Vec::new()));
-//!     let heard = Rc::clone(&answers);
+//!     let received = Rc::clone(&answers);
 //!     simulation.reactor(server).listen_tcp("0.0.0.0:80", Measure::default).unwrap();
-//!     simulation.reactor(client).connect_tcp("server:80", move || Asks(Rc::clone(&heard))).unwrap();
+//!     simulation.reactor(client).connect_tcp("server:80", move || Client(Rc::clone(&received))).unwrap();
 //!     simulation.run_for(Duration::from_secs(300)).unwrap();
 //!     assert_eq!(*answers.borrow(), b"5\n");
 //! });

@@ -118,10 +118,10 @@ impl World {
         let [near, far] = &self.connections[index as usize].ends;
         let from = near.host;
         let to = self.find_host(from, far.address.ip());
-        let there = to.unwrap_or(from);
-        let (back, forth) = (self.path(there, from), self.path(from, there));
+        let remote_host = to.unwrap_or(from);
+        let (back, forth) = (self.path(remote_host, from), self.path(from, remote_host));
         let [near, far] = &mut self.connections[index as usize].ends;
-        (near.path, far.path, far.host) = (back, forth, there);
+        (near.path, far.path, far.host) = (back, forth, remote_host);
         to
     }
 

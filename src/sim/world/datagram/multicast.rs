@@ -56,11 +56,11 @@ impl World {
         let group = to.is_multicast();
         let all = 0..self.hosts.len() as u32;
         let stays = group && udp.multicast.hops == 0;
-        let reached = all.filter(|there| match *there == host {
+        let reached = all.filter(|remote_host| match *remote_host == host {
             true => !group || udp.multicast.loops_back,
             false => !stays,
         });
-        reached.map(|there| (there, NETWORK)).collect()
+        reached.map(|remote_host| (remote_host, NETWORK)).collect()
     }
 
     /// Returns whether any socket of the host has joined the group.

@@ -360,8 +360,8 @@ impl World {
         let queue = self.datagram_queues.remove(index as usize);
         match &queue.family {
             Family::Udp(udp) => {
-                if let Some(there) = self.host_mut(queue.host).datagram_queues.get_mut(&udp.address.port()) {
-                    there.retain(|other| *other != id.index);
+                if let Some(queues) = self.host_mut(queue.host).datagram_queues.get_mut(&udp.address.port()) {
+                    queues.retain(|other| *other != id.index);
                 }
             }
             Family::Unix(_) => self.unix_datagram_closed(queue),

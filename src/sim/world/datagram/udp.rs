@@ -98,8 +98,8 @@ impl World {
             udp.address.set_port(free.ok_or(Errno::EADDRINUSE)?);
             return Ok(());
         }
-        let there = self.host(host).datagram_queues.get(&address.port()).into_iter().flatten();
-        let mut others = there.filter_map(|index| self.datagram_queues[*index as usize].udp());
+        let candidates = self.host(host).datagram_queues.get(&address.port()).into_iter().flatten();
+        let mut others = candidates.filter_map(|index| self.datagram_queues[*index as usize].udp());
         match others.any(|other| udp.conflicts(other)) {
             true => Err(Errno::EADDRINUSE),
             false => Ok(()),
@@ -197,13 +197,13 @@ impl World {
         let copy = |path, interface| Datagram { sender, from, to, path, interface, data: data.to_vec() };
         if !to.ip().is_multicast() && !is_broadcast(to.ip()) {
             // A datagram to an unknown host is lost.
-            let Some(there) = self.find_host(host, to.ip()) else { return Ok(()) };
-            let path = self.path(host, there);
+            let Some(to_host) = self.find_host(host, to.ip()) else { return Ok(()) };
+            let path = self.path(host, to_host);
             self.dispatch(process, copy(path, None));
             return Ok(());
         }
-        for (there, interface) in self.destinations(host, &udp, to.ip()) {
-            let path = self.path(host, there);
+        for (to_host, interface) in self.destinations(host, &udp, to.ip()) {
+            let path = self.path(host, to_host);
             self.dispatch(process, copy(path, Some(interface)));
         }
         Ok(())
@@ -211,7 +211,7 @@ impl World {
 
     fn dispatch(&mut self, process: u32, datagram: Datagram) {
         let Datagram { from, to, path, .. } = datagram;
-        let (there, size) = (self.paths[path as usize].to, datagram.data.len());
+        let (to_host, size) = (self.paths[path as usize].to, datagram.data.len());
         let at = self.local_now(process);
         let mut late = 0;
         match self.judge_packet(path, PacketKind::Datagram, size, from, to) {
@@ -222,21 +222,21 @@ impl World {
         }
         let link = self.paths[path as usize].link.clone();
         if size > link.mtu {
-            return self.fault(FaultKind::TooLong, there);
+            return self.fault(FaultKind::TooLong, to_host);
         }
         let random = &mut self.random.links;
         let (lost, twice) = (random.chance(link.loss), random.chance(link.duplicate));
         let overtaken = random.chance(link.reorder);
         if lost {
-            return self.fault(FaultKind::Loss, there);
+            return self.fault(FaultKind::Loss, to_host);
         }
         if overtaken {
-            self.fault(FaultKind::Reorder, there);
+            self.fault(FaultKind::Reorder, to_host);
             let held_back = link.latency.draw(&mut self.random.links).saturating_mul(2);
             late = late.saturating_add(nanoseconds(held_back)).saturating_add(REORDER_DELAY);
         }
         if twice {
-            self.fault(FaultKind::Duplicate, there);
+            self.fault(FaultKind::Duplicate, to_host);
             let Datagram { sender, interface, ref data, .. } = datagram;
             let again = Datagram { sender, from, to, path, interface, data: data.clone() };
             self.schedule_datagram(at, late, again);
@@ -286,8 +286,8 @@ impl World {
         if udp.peer.map(canonical) != Some(to) {
             return;
         }
-        let (from, there) = (self.paths[path as usize].from, self.paths[path as usize].to);
-        let back = self.path(there, from);
+        let (from, to_host) = (self.paths[path as usize].from, self.paths[path as usize].to);
+        let back = self.path(to_host, from);
         let loss = self.paths[back as usize].link.loss;
         if !self.is_open(back) || (loss > 0.0 && self.random.links.chance(loss)) {
             return;
@@ -315,10 +315,10 @@ impl World {
     /// SO_REUSEPORT share by a hash of both addresses. Of sockets with SO_REUSEADDR the last one
     /// receives.
     fn datagram_queue_for(&self, host: u32, from: SocketAddr, to: SocketAddr) -> Option<u32> {
-        let there = self.host(host).datagram_queues.get(&to.port())?;
+        let candidates = self.host(host).datagram_queues.get(&to.port())?;
         let of = |index: &u32| self.datagram_queues[*index as usize].udp().and_then(|udp| udp.rank(from, to));
-        let best = there.iter().filter_map(of).min()?;
-        let equals: Vec<u32> = there.iter().copied().filter(|index| of(index) == Some(best)).collect();
+        let best = candidates.iter().filter_map(of).min()?;
+        let equals: Vec<u32> = candidates.iter().copied().filter(|index| of(index) == Some(best)).collect();
         let shares =
             |index: &u32| self.datagram_queues[*index as usize].udp().is_some_and(|udp| udp.reuse_port);
         match equals.iter().all(shares) {
@@ -332,7 +332,7 @@ impl World {
         if to.ip().is_multicast() && !self.has_member(host, to.ip(), interface) {
             return Vec::new();
         }
-        let there = self.host(host).datagram_queues.get(&to.port()).into_iter().flatten().copied();
+        let candidates = self.host(host).datagram_queues.get(&to.port()).into_iter().flatten().copied();
         let takes = |index: &u32| {
             let udp = self.datagram_queues[*index as usize].udp();
             let group = to.ip().is_multicast();
@@ -340,7 +340,7 @@ impl World {
                 udp.rank(from, to).is_some() && (!group || udp.multicast.takes(to.ip(), interface))
             })
         };
-        there.filter(takes).collect()
+        candidates.filter(takes).collect()
     }
 
     /// Queues a datagram at a socket, if it has room.

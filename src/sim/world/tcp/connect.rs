@@ -68,17 +68,17 @@ impl World {
         self.allow(process, CallKind::Watch, OpenStep::Watch)?;
         let serial = self.next_serial();
         let to = self.find_host(host, remote.ip());
-        let there = to.unwrap_or(host);
-        let mut near = End::new(host, self.path(there, host), local);
+        let remote_host = to.unwrap_or(host);
+        let mut near = End::new(host, self.path(remote_host, host), local);
         near.phase = Phase::Connecting;
         near.process = process;
         near.token = token;
         near.reuse_address = reuse_address;
         near.room = buffers.receive.map_or(RECEIVE_BUFFER, granted);
-        let mut far = End::new(there, self.path(host, there), remote);
+        let mut far = End::new(remote_host, self.path(host, remote_host), remote);
         far.room = buffers.send.map_or(SEND_BUFFER, granted);
         let with_itself =
-            there == host && (local.ip().to_canonical(), local.port()) == (remote.ip(), remote.port());
+            remote_host == host && (local.ip().to_canonical(), local.port()) == (remote.ip(), remote.port());
         if with_itself {
             near.room = near.room.saturating_add(far.room);
         }

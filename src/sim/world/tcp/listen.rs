@@ -190,8 +190,8 @@ impl World {
         address: SocketAddr,
         ipv6_only: bool,
     ) -> impl Iterator<Item = &Queue> {
-        let there = self.host(host).listeners.get(&address.port()).into_iter().flatten();
-        let others = there.map(|queue| &self.queues[*queue as usize]);
+        let candidates = self.host(host).listeners.get(&address.port()).into_iter().flatten();
+        let others = candidates.map(|queue| &self.queues[*queue as usize]);
         others.filter(move |other| {
             let (ours, theirs) = (address.ip().to_canonical(), other.address.ip().to_canonical());
             match (ours.is_ipv4(), theirs.is_ipv4()) {
@@ -223,7 +223,7 @@ impl World {
     /// Returns the listener for connections to this address: the most specific one. The seed
     /// chooses among equally specific ones.
     pub(in crate::sim) fn listener_for(&mut self, host: u32, address: SocketAddr) -> Option<u32> {
-        let there = self.hosts[host as usize].listeners.get(&address.port())?;
+        let candidates = self.hosts[host as usize].listeners.get(&address.port())?;
         let rank = |queue: &u32| {
             let queue = &self.queues[*queue as usize];
             let (ours, theirs) = (queue.address.ip(), address.ip().to_canonical());
@@ -237,8 +237,8 @@ impl World {
                 None
             }
         };
-        let best = there.iter().filter_map(rank).min()?;
-        let mut equals = there.iter().copied().filter(|queue| rank(queue) == Some(best));
+        let best = candidates.iter().filter_map(rank).min()?;
+        let mut equals = candidates.iter().copied().filter(|queue| rank(queue) == Some(best));
         match equals.clone().count() {
             1 => equals.next(),
             several => equals.nth(self.random.order.index(several)),
@@ -247,8 +247,8 @@ impl World {
 
     pub(in crate::sim) fn close_queue(&mut self, index: u32, how: Close) {
         let Some(queue) = self.queues.try_remove(index as usize) else { return };
-        if let Some(there) = self.host_mut(queue.host).listeners.get_mut(&queue.address.port()) {
-            there.retain(|other| *other != index);
+        if let Some(candidates) = self.host_mut(queue.host).listeners.get_mut(&queue.address.port()) {
+            candidates.retain(|other| *other != index);
         }
         if let Some(name) = &queue.name {
             self.release_name(queue.host, queue.process, name);

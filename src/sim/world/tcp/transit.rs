@@ -296,8 +296,8 @@ impl World {
         let now = self.now;
         let connection = &self.connections[index as usize];
         let other = connection.other(side);
-        let (there, back) = (connection.ends[other].path, connection.ends[side].path);
-        let answered = self.is_open(there) && self.is_open(back);
+        let (forth, back) = (connection.ends[other].path, connection.ends[side].path);
+        let answered = self.is_open(forth) && self.is_open(back);
         let gone = self.connections[index as usize].ends[other].phase == Phase::Vanished;
         let end = end_of(self, index, side);
         let user_timeout = end.user_timeout;

@@ -89,9 +89,9 @@ impl World {
             Ok(peer) => {
                 // The address that the peer was bound to, which may be spelled differently from
                 // `to`.
-                let there =
+                let target =
                     self.datagram_queues[peer.index as usize].unix().and_then(|unix| unix.name.as_ref());
-                let name = there.map_or(to, |name| &name.address).clone();
+                let name = target.map_or(to, |name| &name.address).clone();
                 if let Some(unix) = self.datagram_queues[index as usize].unix_mut() {
                     unix.peer = Some((peer, name));
                 }
@@ -104,14 +104,14 @@ impl World {
     /// Returns the socket at an address, if it accepts datagrams from this one.
     fn find_unix_datagram(&self, index: u32, to: &UnixAddress) -> Result<DatagramQueueId, Errno> {
         let host = self.datagram_queues[index as usize].host;
-        let there = match self.host(host).names.find(to)? {
-            Bound::Datagram(there) => self.id_of(there),
+        let target = match self.host(host).names.find(to)? {
+            Bound::Datagram(target) => self.id_of(target),
             Bound::Queue(_) | Bound::Stream => return Err(Errno::EPROTOTYPE),
         };
-        if self.connected_peer(there).is_some_and(|only| only != self.id_of(index)) {
+        if self.connected_peer(target).is_some_and(|only| only != self.id_of(index)) {
             return Err(Errno::EPERM);
         }
-        Ok(there)
+        Ok(target)
     }
 
     /// Returns the only socket that `id` receives from, if it is connected.
@@ -143,7 +143,7 @@ impl World {
             self.datagram_queues[index as usize].armed.insert(Readiness::WRITABLE);
             return Err(Errno::EAGAIN);
         }
-        let there = match (to, peer) {
+        let target = match (to, peer) {
             (Some(to), _) => self.find_unix_datagram(index, to)?,
             (None, Some(peer)) if self.datagram_queue_mut(peer).is_some() => peer,
             (None, _) => {
@@ -151,23 +151,23 @@ impl World {
                 return Err(Errno::ECONNREFUSED);
             }
         };
-        if self.connected_peer(there).is_some_and(|only| only != id) {
+        if self.connected_peer(target).is_some_and(|only| only != id) {
             return Err(Errno::EPERM);
         }
-        if self.is_full_for(there, id) {
-            if peer == Some(there)
-                && let Some(receiver) = self.datagram_queues[there.index as usize].unix_mut()
+        if self.is_full_for(target, id) {
+            if peer == Some(target)
+                && let Some(receiver) = self.datagram_queues[target.index as usize].unix_mut()
             {
                 receiver.blocked_senders.push(id);
             }
             self.datagram_queues[index as usize].armed.insert(Readiness::WRITABLE);
             return Err(Errno::EAGAIN);
         }
-        self.deliver_unix(process, index, there, data);
+        self.deliver_unix(process, index, target, data);
         Ok(())
     }
 
-    fn deliver_unix(&mut self, process: u32, index: u32, there: DatagramQueueId, data: &[u8]) {
+    fn deliver_unix(&mut self, process: u32, index: u32, target: DatagramQueueId, data: &[u8]) {
         let id = self.id_of(index);
         let mut from = UnixAddress::UNNAMED;
         if let Some(unix) = self.datagram_queues[index as usize].unix_mut() {
@@ -178,15 +178,15 @@ impl World {
         let path = self.path(host, host);
         let latency = self.paths[path as usize].link.latency.draw(&mut self.random.links);
         let arrival = self.local_now(process).saturating_add(nanoseconds(latency));
-        let receiver = &mut self.datagram_queues[there.index as usize];
+        let receiver = &mut self.datagram_queues[target.index as usize];
         let at = receiver.waiting.back().map_or(arrival, |last| arrival.max(last.at));
         let datagram =
             QueuedDatagram { from: Address::Unix(from), to: None, data: data.to_vec(), at, sender: Some(id) };
         receiver.waiting.push_back(datagram);
         if at <= self.now {
-            self.unix_datagram_arrives(there);
+            self.unix_datagram_arrives(target);
         } else {
-            self.schedule(at, EventKind::UnixDatagram, 0, there.index, there.serial);
+            self.schedule(at, EventKind::UnixDatagram, 0, target.index, target.serial);
         }
     }
 
@@ -199,19 +199,19 @@ impl World {
 
     /// Returns whether a queue is full for this sender. Between two sockets that are connected to
     /// each other it never is.
-    fn is_full_for(&self, there: DatagramQueueId, from: DatagramQueueId) -> bool {
-        self.connected_peer(there) != Some(from)
-            && self.datagram_queues[there.index as usize].waiting.len() > MAX_QUEUE
+    fn is_full_for(&self, target: DatagramQueueId, from: DatagramQueueId) -> bool {
+        self.connected_peer(target) != Some(from)
+            && self.datagram_queues[target.index as usize].waiting.len() > MAX_QUEUE
     }
 
     /// Returns whether the socket is writable.
     pub(in crate::sim) fn is_datagram_writable(&self, index: u32) -> bool {
         let Some(unix) = self.datagram_queues[index as usize].unix() else { return true };
-        let there = unix.peer.as_ref().map(|(peer, _)| *peer).filter(|peer| {
+        let target = unix.peer.as_ref().map(|(peer, _)| *peer).filter(|peer| {
             self.datagram_queues.get(peer.index as usize).is_some_and(|queue| queue.serial == peer.serial)
         });
         unix.unread * 4 <= unix.max_unread
-            && there.is_none_or(|there| !self.is_full_for(there, self.id_of(index)))
+            && target.is_none_or(|target| !self.is_full_for(target, self.id_of(index)))
     }
 
     /// A datagram has left a queue: reports writability to its waiting senders.

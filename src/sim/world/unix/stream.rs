@@ -79,11 +79,11 @@ impl World {
             }
         };
         let listener = self.queues[queue as usize].process;
-        let there = self.queues[queue as usize].name.as_ref().map(|name| name.address.clone());
-        let here = bound.as_ref().map_or(UnixAddress::UNNAMED, |name| name.address.clone());
+        let listener_name = self.queues[queue as usize].name.as_ref().map(|name| name.address.clone());
+        let client_name = bound.as_ref().map_or(UnixAddress::UNNAMED, |name| name.address.clone());
         let path = self.path(host, host);
         let serial = self.next_serial();
-        let text = Text::Words(format!("{here} to {address}"));
+        let text = Text::Words(format!("{client_name} to {address}"));
         let mut near = End::new(host, path, NO_ADDRESS);
         (near.phase, near.process, near.token) = (Phase::Open, process, token);
         // Linux accounts bytes in flight to the sender alone, and accepted sockets do not inherit
@@ -92,7 +92,7 @@ impl World {
         let mut far = End::new(host, path, NO_ADDRESS);
         far.phase = Phase::Queued;
         far.room = buffers.send.map_or(BUFFER, crate::sim::world::tcp::connect::granted);
-        let names = [here, there.unwrap_or(UnixAddress::UNNAMED)];
+        let names = [client_name, listener_name.unwrap_or(UnixAddress::UNNAMED)];
         let unix = Some(Box::new(Unix { names, processes: [process, listener], bound }));
         let connection = Connection {
             serial,
