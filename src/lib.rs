@@ -4,8 +4,8 @@
 //! You write *protocols*: the behaviour of one connection when it is made, receives bytes, or is
 //! lost. A *factory* makes one protocol for each connection. The *reactor* is the loop that calls
 //! them, one callback at a time, on one thread. It is a value, and a process can have several.
-//! Tasks, streams and Deferreds run on the same loop. A reactor can also run on a simulated network,
-//! where one seed determines time and faults.
+//! Tasks, streams and Deferreds run on the same loop. A reactor can also run on a simulated
+//! network, where one seed determines time and faults.
 //!
 //! ```
 //! use twistor::{Protocol, Reactor, Transport};

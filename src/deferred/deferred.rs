@@ -291,7 +291,7 @@ impl CancelHandle {
 
 impl fmt::Debug for CancelHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle").finish_non_exhaustive()
+        f.debug_struct("CancelHandle").finish_non_exhaustive()
     }
 }
 
@@ -315,6 +315,6 @@ impl Drop for PauseGuard {
 
 impl fmt::Debug for PauseGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Paused").finish_non_exhaustive()
+        f.debug_struct("PauseGuard").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Chapters of the documentation. Each is a Markdown file of `src/guide/`, and its examples are tests.
+//! Chapters of the documentation. Each is a Markdown file of `src/guide/`; its examples are tests.
 //!
 //! | chapter | contents |
 //! |---|---|
@@ -35,7 +35,8 @@ mod tests {
         for line in include_str!("internals.md").lines() {
             let mut file = None;
             for word in line.split(|c: char| c.is_whitespace() || "`(),".contains(c)) {
-                // A function or type is named behind its file, with a colon: `reactor/turn.rs   dispatch: ..`.
+                // A function or type is named behind its file, with a colon:
+                // `reactor/turn.rs   dispatch: ..`.
                 match (word.strip_suffix(".rs"), file.take()) {
                     (Some(_), _) => {
                         let text = fs::read_to_string(sources.join(word));

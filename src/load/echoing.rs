@@ -41,8 +41,8 @@ impl Stream {
     }
 
     /// Sends the bytes up to `end` while the transport has room. Returns whether the caller has to
-    /// call [`resume_sending`](Stream::resume_sending) in the next turn. Otherwise all bytes are sent, or
-    /// `resume_writing` follows.
+    /// call [`resume_sending`](Stream::resume_sending) in the next turn. Otherwise all bytes are
+    /// sent, or `resume_writing` follows.
     #[inline]
     pub(super) fn send_up_to(&mut self, end: u64, pattern: &Pattern, transport: &mut Transport<'_>) -> bool {
         // The transport reports a pause after the callback, so there is room for one piece.
@@ -203,7 +203,8 @@ impl Echoing {
         self.send_pending(transport);
     }
 
-    /// Starts sending by a schedule, which calls [`send_due`](Echoing::send_due) when a message is due.
+    /// Starts sending by a schedule, which calls [`send_due`](Echoing::send_due) when a message is
+    /// due.
     pub(super) fn start_paced(&mut self, schedule: Schedule, slot: u64, end: Instant) {
         self.stage = Stage::Busy;
         self.pace = Some(Box::new(Pace { schedule, slot, next: 0, end }));

@@ -19,7 +19,7 @@ use crate::{
 /// Limits a factory to `limit` concurrent connections. (Twisted: `LimitTotalConnectionsFactory`.)
 ///
 /// A connection over the limit is closed at once, or gets the [overflow](LimitTotal::overflow)
-/// protocol. Connections count from their accept on, whichever layers above or below this limit are
+/// protocol. Connections count from their accept on, even if layers above or below this limit are
 /// not ready yet.
 ///
 /// ```
@@ -84,7 +84,7 @@ impl<F> LimitTotal<F> {
 ///
 /// A connection over the limit is closed at once. A sensible limit is 256, because a household or
 /// an office may share one address. UNIX sockets are not limited. Connections count from their
-/// accept on, whichever layers are not ready yet.
+/// accept on, even if layers are not ready yet.
 ///
 /// A peer is an IPv4 address or an IPv6 /64 network, because one IPv6 host can use all 2^64
 /// addresses of its network. [`ipv4_prefix`](LimitPerPeer::ipv4_prefix) and

@@ -184,7 +184,7 @@ impl Reactor {
         let next = match connection.state {
             State::Open => State::InputClosed,
             State::OutputClosing => State::InputClosedOutputClosing,
-            // Both directions are shut, so the connection ends whatever the protocol does.
+            // Both directions are shut, so the connection ends, and the protocol cannot keep it.
             State::OutputClosed => State::Closing { eof: true },
             State::Broken => return self.finish_broken(token),
             State::Lingering => return self.end_lingering(token),
