@@ -1,6 +1,5 @@
-//! A monitor watches 1,000 simulated hosts through a day of outages: what it detected, how late,
-//! and what it missed. A seed gives the same result:
-//! `cargo run --release --example simulate [SEED]`
+//! A monitor watches 1,000 simulated hosts through a day of outages: what it detected, and how
+//! late. A seed gives the same result: `cargo run --release --example simulate [SEED]`
 
 use std::io::Write;
 use std::time::{Duration, Instant};
