@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::world::Turn;
 use crate::world::child::test_path;
 use crate::world::{child, on_the_real_network};
 use twistor::{Protocol, Reactor, Settings, Transport};
@@ -82,6 +83,7 @@ fn while_calls_fail(test: &str, promise: impl FnOnce()) {
 }
 
 fn strace_is_absent() -> bool {
+    let _turn = Turn::take();
     let quiet = || Stdio::null();
     let present = Command::new("strace").arg("-V").stdout(quiet()).stderr(quiet()).status().is_ok();
     if !present {

@@ -6,11 +6,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::{World, child, on_the_real_network};
+use super::{Turn, World, child, on_the_real_network};
 
 /// Runs `body` in a child under strace, with these calls traced and tampered with, and returns the
 /// trace. `None` in the child, and without a working strace.
 pub fn under_strace(test: &str, tampering: &str, body: impl FnOnce(&World)) -> Option<String> {
+    // A fork beside another test would hold its descriptors for a moment.
+    let _turn = Turn::take();
     let works =
         || Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     if !child::inside() && !works().is_ok_and(|status| status.success()) {
