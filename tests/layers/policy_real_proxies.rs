@@ -4,22 +4,17 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_the_real_network, once};
+use crate::world::{Record, Recorder, free_address, nobody, on_the_real_network, once};
 use twistor::proxy_protocol::{Header, ProxyOptions, Version, announced, behind_proxy};
 use twistor::{Address, Protocol, Reactor, Reason, Transport, factory};
 
 fn trusting() -> ProxyOptions {
     ProxyOptions::from("127.0.0.1".parse().unwrap())
-}
-
-/// A port without a listener.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Written directly to stderr, so that it is also shown for passing tests.
@@ -40,7 +35,7 @@ impl Drop for Running {
 /// HAProxy in front of a server, with a port for each kind of PROXY header, and one that expects a
 /// header.
 struct HaProxy {
-    ports: [u16; 4],
+    addresses: [SocketAddr; 4],
     _running: Running,
 }
 
@@ -48,19 +43,20 @@ const WAYS: [&str; 3] = ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-
 
 impl HaProxy {
     fn start(server: u16) -> Option<HaProxy> {
-        let ports = [free_port(), free_port(), free_port(), free_port()];
+        let addresses = [free_address(), free_address(), free_address(), free_address()];
         let mut text =
             "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 20s\n  timeout server 20s\n"
                 .to_owned();
-        let [one, two, three, accepting] = ports;
-        for (port, accept, way) in [
+        let [one, two, three, accepting] = addresses;
+        for (address, accept, way) in [
             (one, "", WAYS[0]),
             (two, "", WAYS[1]),
             (three, "", WAYS[2]),
             (accepting, " accept-proxy", WAYS[2]),
         ] {
             text += &format!(
-                "listen port{port}\n  bind 127.0.0.1:{port}{accept}\n  unique-id-format name-of-it\n  server s 127.0.0.1:{server} {way}\n"
+                "listen port{}\n  bind {address}{accept}\n  unique-id-format name-of-it\n  server s 127.0.0.1:{server} {way}\n",
+                address.port()
             );
         }
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("haproxy.cfg");
@@ -73,13 +69,13 @@ impl HaProxy {
             .stderr(Stdio::null())
             .spawn();
         let mut running = Running(started.ok()?);
-        for port in ports {
-            while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        for address in addresses {
+            while TcpStream::connect(address).is_err() {
                 assert!(running.0.try_wait().unwrap().is_none(), "haproxy ended at once");
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
-        Some(HaProxy { ports, _running: running })
+        Some(HaProxy { addresses, _running: running })
     }
 }
 
@@ -102,8 +98,8 @@ fn haproxy_tells_who_its_clients_are_and_believes_us() {
         let Some(proxy) = HaProxy::start(listener.address().port().unwrap()) else {
             return skipped("haproxy");
         };
-        for (port, way) in proxy.ports.into_iter().zip(WAYS) {
-            let mut client = world.connect(&Address::Tcp(([127, 0, 0, 1], port).into()));
+        for (address, way) in proxy.addresses.into_iter().zip(WAYS) {
+            let mut client = world.connect(&Address::Tcp(address));
             client.send(way.as_bytes());
             let expected = format!("{way} from {}", client.local_address());
             world.run_until(&mut reactor, &expected, |_| record.has(&expected));
@@ -122,7 +118,7 @@ fn haproxy_tells_who_its_clients_are_and_believes_us() {
                     }
                 })
             };
-            let to = format!("127.0.0.1:{}", proxy.ports[3]);
+            let to = proxy.addresses[3];
             reactor.connect_tcp(to, announced(once(says(), &Record::new()), header)).unwrap();
             let expected = format!("{name} from 192.0.2.7:40000");
             world.run_until(&mut reactor, &expected, |_| record.has(&expected));

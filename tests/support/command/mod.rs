@@ -3,7 +3,7 @@
 
 use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use twistor::{Address, Protocol, Reactor, RemoteHandle, Transport};
 
 #[allow(unused_imports, reason = "each test uses its part")]
-pub use crate::world::temp_dir::short_temp_dir;
+pub use crate::world::{free_address, temp_dir::short_temp_dir};
 pub use rustix::process::Signal;
 
 /// A running command. Dropping it kills it.
@@ -224,14 +224,6 @@ pub fn nobody() -> String {
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
     address.to_string()
-}
-
-/// Returns a free address for a server that cannot take port 0. It is on an unusual loopback
-/// address, so that another process is unlikely to take it.
-pub fn free_address() -> SocketAddr {
-    let [_, one, two, _] = std::process::id().to_be_bytes();
-    let listener = TcpListener::bind(SocketAddr::from(([127, 77, one, two], 0))).unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// The time limit of a wait, long enough for the slowest machine. Only a failing test reaches it.

@@ -20,7 +20,7 @@ pub mod witness;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -321,6 +321,14 @@ pub fn spend(time: Duration) {
 /// Sends a signal to the process, and so to all of its reactors, inside or outside of a callback.
 pub fn raise(signal: Signal) {
     here().raise(signal);
+}
+
+/// Returns a free address for a server that cannot take port 0. It is on a loopback address of this
+/// process alone, so that the connections of other processes do not take its port.
+pub fn free_address() -> SocketAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let listener = TcpListener::bind(SocketAddr::from(([127, 64 | high, middle, low], 0))).unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// Aborts all of a reactor's connections.
