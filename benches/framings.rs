@@ -22,9 +22,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use twistor::framing::{
-    FrameTransport, LengthPrefix, LineDecoder, LineOnlyReceiver, LineOnlyTransport, LineReceiver,
-    LineTransport, Lines, LinesOnly, NetstringDecoder, PrefixDecoder, StringReceiver, Strings, encode_line,
-    encode_netstring, encode_string,
+    FrameTransport, LengthPrefix, LineDecoder, LineReceiver, LineTransport, Lines, NetstringDecoder,
+    PrefixDecoder, StringReceiver, Strings, encode_line, encode_netstring, encode_string,
 };
 use twistor::{Protocol, Reactor, RemoteHandle, Transport};
 
@@ -247,12 +246,11 @@ enum Server {
     /// Sends back what comes.
     Bare,
     Lines,
-    LinesOnly,
     /// Sends back strings behind a length of four bytes.
     Strings,
 }
 
-const SERVERS: [Server; 4] = [Server::Bare, Server::Lines, Server::LinesOnly, Server::Strings];
+const SERVERS: [Server; 3] = [Server::Bare, Server::Lines, Server::Strings];
 
 /// Connections, and lines that each has on the way.
 const CELLS: [(usize, usize); 4] = [(16, 1), (16, 4), (16, 16), (16, 160)];
@@ -261,7 +259,7 @@ const CELLS: [(usize, usize); 4] = [(16, 1), (16, 4), (16, 16), (16, 160)];
 const LINE: usize = 100;
 
 fn compare_servers(options: &Options) -> support::Result<()> {
-    let heads = ["cell", "lines", "lines only", "int32 strings", "bare, per line", "lines, per line"];
+    let heads = ["cell", "lines", "int32 strings", "bare, per line", "lines, per line"];
     let mut table = Table::new(heads);
     for (connections, window) in CELLS {
         // CPU nanoseconds per line, by server.
@@ -281,7 +279,6 @@ fn compare_servers(options: &Options) -> support::Result<()> {
             format!("c{connections} s{LINE} d{window}"),
             ratio(1),
             ratio(2),
-            ratio(3),
             format!("{:.0} ns", table::median(&cost[0])),
             format!("{:.0} ns", table::median(&cost[1])),
         ]);
@@ -307,12 +304,6 @@ impl LineReceiver for Echo {
     }
 }
 
-impl LineOnlyReceiver for Echo {
-    fn line_received(&mut self, transport: &mut LineOnlyTransport<'_>, line: &[u8]) {
-        transport.send_line(line);
-    }
-}
-
 impl StringReceiver for Echo {
     fn string_received(&mut self, transport: &mut FrameTransport<'_>, string: &[u8]) {
         // It is as long as one that came.
@@ -327,7 +318,6 @@ impl Server {
         let listener = match self {
             Server::Bare => reactor.listen_tcp(at, || Echo)?,
             Server::Lines => reactor.listen_tcp(at, || Lines::new(Echo))?,
-            Server::LinesOnly => reactor.listen_tcp(at, || LinesOnly::new(Echo))?,
             Server::Strings => reactor.listen_tcp(at, || Strings::int32(Echo))?,
         };
         let address = listener.address().socket_address().ok_or("no address of TCP")?;
@@ -341,7 +331,7 @@ impl Server {
         let mut line = [b'x'; LINE];
         match self {
             Server::Strings => line[..4].copy_from_slice(&(LINE as u32 - 4).to_be_bytes()),
-            Server::Bare | Server::Lines | Server::LinesOnly => line[LINE - 2..].copy_from_slice(b"\r\n"),
+            Server::Bare | Server::Lines => line[LINE - 2..].copy_from_slice(b"\r\n"),
         }
         line.repeat(lines)
     }

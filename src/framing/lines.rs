@@ -7,7 +7,8 @@ use super::codec::{LineDecoder, LineFormat, LineTooLong, UnfinishedLine};
 use crate::Transport;
 use crate::reactor::Delivery;
 
-/// A handler of lines for one connection. [`Lines`] is its protocol. (Twisted: `LineReceiver`.)
+/// A handler of lines for one connection. [`Lines`] is its protocol. (Twisted: `LineReceiver`, and
+/// `LineOnlyReceiver` for a handler without a raw mode.)
 ///
 /// ```
 /// use twistor::framing::{LineReceiver, LineTransport, Lines};
@@ -42,8 +43,30 @@ pub trait LineReceiver: 'static {
 
     /// Called when a line is longer than the limit. `data` is the line so far and everything
     /// received after it, delimiters included. If the connection continues, the next data starts a
-    /// new line. Default: ends the connection with [`LineTooLong`]. (Twisted:
-    /// `lineLengthExceeded`.)
+    /// new line; [`skip_line`](LineTransport::skip_line) continues after this line's delimiter
+    /// instead. Default: ends the connection with [`LineTooLong`]. (Twisted: `lineLengthExceeded`.)
+    ///
+    /// ```
+    /// use twistor::framing::{LineReceiver, LineTransport, Lines};
+    ///
+    /// struct Shout;
+    ///
+    /// impl LineReceiver for Shout {
+    ///     fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]) {
+    ///         transport.send_line(&line.to_ascii_uppercase());
+    ///     }
+    ///
+    ///     fn line_length_exceeded(&mut self, transport: &mut LineTransport<'_>, _: &[u8]) {
+    ///         transport.send_line(b"too long");
+    ///         transport.skip_line();
+    ///     }
+    /// }
+    ///
+    /// # let mut transport = twistor::testing::StringTransport::new(Lines::new(Shout));
+    /// # transport.feed(&[b'x'; 20_000]);
+    /// # transport.feed(b"\r\nhello\r\n");
+    /// # assert_eq!(transport.value(), b"too long\r\nHELLO\r\n");
+    /// ```
     fn line_length_exceeded(&mut self, transport: &mut LineTransport<'_>, data: &[u8]) {
         let _ = data;
         let limit = transport.max_length();
@@ -68,7 +91,7 @@ pub struct Lines<H> {
 pub struct LineTransport<'a> {
     transport: Transport<'a>,
     controls: &'a mut Controls,
-    /// The incomplete line. `None` while data is being delivered.
+    /// The incomplete line. `None` while a line is being delivered, which may lie in it.
     unfinished: Option<&'a mut UnfinishedLine>,
     /// The raw data being delivered, if its end may be given back without a copy.
     raw: &'a [u8],
@@ -127,28 +150,41 @@ impl<H: LineReceiver> Lines<H> {
         (&mut self.handler, transport)
     }
 
+    /// Reports a line that is too long.
+    #[cold]
+    #[inline(never)]
+    fn exceed(&mut self, transport: &mut Transport<'_>, input: &mut &[u8]) {
+        let (before, after) = (self.unfinished.clear(), *input);
+        self.pass_whole(transport, &before, input, H::line_length_exceeded);
+        if self.unfinished.is_skipping() {
+            *input = after;
+            self.unfinished.skip_over(&self.controls.format, &before);
+            self.unfinished.skip_in(&self.controls.format, input);
+        }
+    }
+
     /// Delivers all available data to the handler in one piece, in raw mode or for a line that is
-    /// too long.
+    /// too long. `before` precedes `input`.
     fn pass_whole<'i>(
         &mut self,
         transport: &mut Transport<'_>,
+        before: &[u8],
         input: &mut &'i [u8],
         call: impl FnOnce(&mut H, &mut LineTransport<'_>, &[u8]),
     ) {
-        let before = self.unfinished.clear();
         let joined: Vec<u8>;
         // If all data lies in the input, the handler can give back its end without a copy.
         let (data, raw): (&[u8], &'i [u8]) = match before.is_empty() {
             true => (input, input),
             false => {
-                joined = [&before, *input].concat();
+                joined = [before, *input].concat();
                 (&joined, &[])
             }
         };
         let mut transport = LineTransport {
             transport: transport.reborrow(),
             controls: &mut self.controls,
-            unfinished: None,
+            unfinished: Some(&mut self.unfinished),
             raw,
             rest: &[],
             held: &mut self.held,
@@ -184,12 +220,13 @@ impl<H: LineReceiver> Adapter for Lines<H> {
                         }
                     }
                     Ok(None) => break,
-                    Err(LineTooLong { .. }) => {
-                        self.pass_whole(transport, &mut input, H::line_length_exceeded);
-                    }
+                    Err(LineTooLong { .. }) => self.exceed(transport, &mut input),
                 },
                 Mode::Raw if input.is_empty() && self.unfinished.bytes().is_empty() => break,
-                Mode::Raw => self.pass_whole(transport, &mut input, H::raw_data_received),
+                Mode::Raw => {
+                    let before = self.unfinished.clear();
+                    self.pass_whole(transport, &before, &mut input, H::raw_data_received);
+                }
             }
         }
         input
@@ -204,6 +241,7 @@ protocol!(Lines, LineReceiver, LineTransport);
 
 impl LineTransport<'_> {
     /// Sends a line and its delimiter. (Twisted: `sendLine`.)
+    #[inline]
     pub fn send_line(&mut self, line: &[u8]) {
         self.transport.write(line);
         self.transport.write(&self.controls.format.delimiter);
@@ -243,6 +281,18 @@ impl LineTransport<'_> {
         self.controls.mode == Mode::Raw
     }
 
+    /// Skips the current line up to its delimiter, which may not have arrived yet. The lines after
+    /// it are delivered.
+    ///
+    /// In [`line_length_exceeded`](LineReceiver::line_length_exceeded) the current line is the one
+    /// that is too long, and outside of a delivery the incomplete one. In
+    /// [`line_received`](LineReceiver::line_received) the call does nothing.
+    pub fn skip_line(&mut self) {
+        if let Some(unfinished) = &mut self.unfinished {
+            unfinished.skip();
+        }
+    }
+
     /// Takes all received data that was not delivered: an incomplete line, and the data after the
     /// line being delivered. (Twisted: `clearLineBuffer`.)
     pub fn clear_line_buffer(&mut self) -> Vec<u8> {
@@ -261,7 +311,9 @@ impl LineTransport<'_> {
     /// `delimiter`.)
     pub fn set_delimiter(&mut self, delimiter: impl Into<Cow<'static, [u8]>>) {
         self.controls.format.delimiter = delimiter.into();
-        if let Some(unfinished) = &mut self.unfinished {
+        if let Some(unfinished) = &mut self.unfinished
+            && !unfinished.is_skipping()
+        {
             self.held.put_before(&unfinished.clear());
         }
     }

@@ -6,7 +6,7 @@
 //! | Twisted | handler | its protocol | messages |
 //! |---|---|---|---|
 //! | `LineReceiver` | [`LineReceiver`] | [`Lines`] | lines with any delimiter, and raw data in between |
-//! | `LineOnlyReceiver` | [`LineOnlyReceiver`] | [`LinesOnly`] | only lines |
+//! | `LineOnlyReceiver` | [`LineReceiver`] | [`Lines`] | the same, without use of the raw mode |
 //! | `NetstringReceiver` | [`StringReceiver`] | [`Strings::netstrings`] | netstrings |
 //! | `Int8StringReceiver`, `Int16StringReceiver`, `Int32StringReceiver` | [`StringReceiver`] | [`Strings::int8`], [`int16`](Strings::int16), [`int32`](Strings::int32) | length-prefixed strings |
 //! | `StatefulStringProtocol` | [`StatefulStringReceiver`] | [`Strings`] | the same; each call names the function for the next string |
@@ -83,9 +83,8 @@
 //!
 //! # Common properties
 //!
-//! - Frames and errors depend only on the bytes, not on their division into reads. There are two
-//!   exceptions, both from Twisted: the amount of data passed with a line that is too long, and a
-//!   [`LineOnlyReceiver`]'s line whose delimiter exceeds the limit.
+//! - Frames and errors depend only on the bytes, not on their division into reads. The exception
+//!   comes from Twisted: the amount of data passed with a line that is too long.
 //! - Running time is linear in the number of bytes, even if they arrive one by one. A frame that
 //!   lies completely in one read is not copied. Other frames are copied once.
 //! - Everything has a limit. Invalid data ends the connection with a typed error in
@@ -99,7 +98,6 @@
 
 mod adapter;
 mod codec;
-mod line_only;
 mod lines;
 mod stateful;
 mod stateful_strings;
@@ -109,7 +107,6 @@ pub use self::codec::{
     CountDecoder, LengthPrefix, LineDecoder, LineTooLong, NetstringDecoder, PrefixDecoder, StringError,
     StringTooLong, encode_line, encode_netstring, encode_string,
 };
-pub use self::line_only::{LineOnlyReceiver, LineOnlyTransport, LinesOnly};
 pub use self::lines::{LineReceiver, LineTransport, Lines};
 pub use self::stateful::{NextState, StateError, Stateful, StatefulReceiver, StatefulTransport};
 pub use self::stateful_strings::{NextString, StatefulStringReceiver};

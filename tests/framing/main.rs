@@ -6,7 +6,7 @@ mod modules;
 mod world;
 
 mod codecs;
-mod line_only;
 mod lines;
+mod skipped_lines;
 mod stateful;
 mod strings;

@@ -6,8 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// A decoder of lines. [`Lines`](crate::framing::Lines) and
-/// [`LinesOnly`](crate::framing::LinesOnly) are built on it.
+/// A decoder of lines. [`Lines`](crate::framing::Lines) is built on it.
 ///
 /// ```
 /// use twistor::framing::LineDecoder;
@@ -155,7 +154,7 @@ impl LineFormat {
 
     /// Position after the first delimiter in `input`. `before` are the bytes that precede `input`.
     #[inline]
-    pub(in crate::framing) fn find(&self, before: &[u8], input: &[u8]) -> Option<usize> {
+    fn find(&self, before: &[u8], input: &[u8]) -> Option<usize> {
         let (&last, head) = self.delimiter.split_last()?;
         let mut from = 0;
         // `from` is at most the length: it is the position after a match.
@@ -214,19 +213,13 @@ impl UnfinishedLine {
                 self.state = State::Collecting;
                 return self.next_after(format, input);
             }
-            State::Skipping => match format.find(&self.bytes, input) {
-                Some(end) => {
-                    *input = &input[end..];
-                    self.bytes = Vec::new();
-                    self.state = State::Collecting;
-                    return self.next_after(format, input);
-                }
-                None => {
-                    self.skip_over(format, input);
-                    *input = &[];
-                    return Ok(None);
-                }
-            },
+            State::Skipping => {
+                self.skip_in(format, input);
+                return match self.state {
+                    State::Skipping => Ok(None),
+                    State::Collecting | State::HandedOut => self.next_after(format, input),
+                };
+            }
         }
         let window_limit = format.window_limit().saturating_sub(self.bytes.len());
         let window = &input[..input.len().min(window_limit)];
@@ -280,6 +273,25 @@ impl UnfinishedLine {
             self.bytes.clear();
         }
         self.state = State::Skipping;
+    }
+
+    pub(in crate::framing) fn is_skipping(&self) -> bool {
+        self.state == State::Skipping
+    }
+
+    /// Skips `input` up to the next delimiter, or all of it.
+    pub(in crate::framing) fn skip_in(&mut self, format: &LineFormat, input: &mut &[u8]) {
+        match format.find(&self.bytes, input) {
+            Some(end) => {
+                // `end` is a position in the input.
+                *input = &input[end..];
+                *self = UnfinishedLine::default();
+            }
+            None => {
+                self.skip_over(format, input);
+                *input = &[];
+            }
+        }
     }
 
     /// Skips these bytes and keeps the last ones, which may be the start of a delimiter.
