@@ -211,3 +211,27 @@ impl Reactor {
 /// Capacity in slots that is always kept. Above it, the table shrinks when the last connection is
 /// removed.
 const SHRINK_ABOVE: usize = 1024;
+
+/// Defines the public ID of a source: its token, with a type.
+macro_rules! source_id {
+    ($(#[$docs:meta])+ pub struct $id:ident;) => {
+        $(#[$docs])+
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $id(pub(crate) crate::net::Token);
+
+        impl std::fmt::Debug for $id {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($id), "({:?})"), self.0)
+            }
+        }
+
+        /// Formats the index, a dot, and the generation.
+        impl std::fmt::Display for $id {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{:?}", self.0)
+            }
+        }
+    };
+}
+
+pub(in crate::reactor) use source_id;

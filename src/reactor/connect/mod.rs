@@ -5,7 +5,6 @@ pub(in crate::reactor) mod happy_eyeballs;
 pub(in crate::reactor) mod lookup;
 pub(in crate::reactor) mod tcp;
 pub(in crate::reactor) mod unix;
-use std::fmt;
 use std::time::Duration;
 
 use crate::net::{BadAddress, Instant, Open, Token};
@@ -13,26 +12,15 @@ use crate::reactor::connect::happy_eyeballs::{HappyEyeballs, MIN_ATTEMPT_DELAY};
 use crate::reactor::error::Error;
 use crate::reactor::lifecycle::RunState;
 use crate::reactor::queues::Callback;
-use crate::reactor::registry::Source;
+use crate::reactor::registry::{Source, source_id};
 use crate::reactor::{
     Address, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, DelayedCall, Lookup, Reactor, Reason,
     Result, TimedCall,
 };
 
-/// A handle to a connector. (Twisted: the `IConnector` itself.)
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectorId(pub(crate) Token);
-
-impl fmt::Debug for ConnectorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConnectorId({:?})", self.0)
-    }
-}
-
-impl fmt::Display for ConnectorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
+source_id! {
+    /// A handle to a connector. (Twisted: the `IConnector` itself.)
+    pub struct ConnectorId;
 }
 
 /// A destination and the successive connections to it. (Twisted: `IConnector`.)

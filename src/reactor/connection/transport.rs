@@ -1,6 +1,5 @@
 //! The transport: a protocol's handle on its connection.
 
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -10,27 +9,16 @@ use crate::reactor::connection::write_batch::WRITE_BATCH_SIZE;
 use crate::reactor::connection::{ColdState, Flow, Pauses, Registered, State};
 use crate::reactor::protocol::find;
 use crate::reactor::queues::Callback;
+use crate::reactor::registry::source_id;
 use crate::reactor::{
     Address, Credentials, DelayedCall, Error, Layer, Producer, ProducerKind, ProtocolError, Reactor, Reason,
     Result, TimedCall,
 };
 
-/// The ID of a connection. It can be stored, sent to other threads, and used after the connection
-/// is gone: it then names nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub(crate) Token);
-
-impl fmt::Debug for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConnectionId({:?})", self.0)
-    }
-}
-
-/// Formats the index, a dot, and the generation.
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
+source_id! {
+    /// The ID of a connection. It can be stored, sent to other threads, and used after the
+    /// connection is gone: it then names nothing.
+    pub struct ConnectionId;
 }
 
 /// A handle on one connection, passed to its protocol's callbacks. (Twisted: `ITCPTransport`,

@@ -1,31 +1,19 @@
 //! The transport of datagram protocols: a handle on their socket.
 
 use std::any::Any;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::net::{Interface, LONGEST_DATAGRAM, Origin, SocketOption, Token};
 use crate::reactor::datagram::State;
+use crate::reactor::registry::source_id;
 use crate::reactor::{Address, BadAddress, DelayedCall, Error, Instant, Reactor, Reason, Result, TimedCall};
 
-/// The ID of a datagram socket. It can be stored, and used after the socket is gone: it then names
-/// nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DatagramId(pub(crate) Token);
-
-impl fmt::Debug for DatagramId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DatagramId({:?})", self.0)
-    }
-}
-
-/// Formats the index, a dot, and the generation.
-impl fmt::Display for DatagramId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
+source_id! {
+    /// The ID of a datagram socket. It can be stored, and used after the socket is gone: it then
+    /// names nothing.
+    pub struct DatagramId;
 }
 
 /// A handle on one datagram socket, passed to its protocol's callbacks. (Twisted: `IUDPTransport`,

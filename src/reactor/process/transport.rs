@@ -1,28 +1,16 @@
 //! Operations on a child process.
 
 use std::any::Any;
-use std::fmt;
 use std::time::Duration;
 
 use crate::net::{ExitReason, ProcessSignal, TerminalSize, Token};
 use crate::reactor::process::{Pipe, ProcessProtocol, State};
+use crate::reactor::registry::source_id;
 use crate::reactor::{ConnectionId, DelayedCall, Error, Instant, Reactor, Result, TimedCall, Transport};
 
-/// A handle to a child process. It may outlive the process and then refers to nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProcessId(pub(crate) Token);
-
-impl fmt::Debug for ProcessId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ProcessId({:?})", self.0)
-    }
-}
-
-/// Formats the index, a dot and the generation.
-impl fmt::Display for ProcessId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
+source_id! {
+    /// A handle to a child process. It may outlive the process and then refers to nothing.
+    pub struct ProcessId;
 }
 
 /// A child process as seen by its protocol. (Twisted: `IProcessTransport`.)
