@@ -3,6 +3,7 @@
 
 mod connect;
 pub(crate) mod connection;
+mod conversions;
 mod datagram;
 mod error;
 mod handle;

@@ -10,6 +10,7 @@ use crate::net::os::interface_index;
 use crate::net::zone::{BadZone, Literal, host_text};
 use crate::net::{Address, BadAddress, Buffers};
 use crate::reactor::connection::options::StreamOptions;
+use crate::reactor::conversions::try_from;
 use crate::reactor::error::Error;
 
 /// The address and options of a TCP listener. (Twisted: `listenTCP`, and `makeBinding` for the
@@ -285,36 +286,8 @@ fn bad(text: &str, why: &'static str) -> Error {
     Error::BadAddress(BadAddress { text: text.to_owned(), why })
 }
 
-macro_rules! from_text {
-    ($options:ident) => {
-        impl TryFrom<&str> for $options {
-            type Error = Error;
-
-            fn try_from(text: &str) -> Result<$options, Error> {
-                text.parse()
-            }
-        }
-
-        impl TryFrom<String> for $options {
-            type Error = Error;
-
-            fn try_from(text: String) -> Result<$options, Error> {
-                text.parse()
-            }
-        }
-
-        impl TryFrom<&String> for $options {
-            type Error = Error;
-
-            fn try_from(text: &String) -> Result<$options, Error> {
-                text.parse()
-            }
-        }
-    };
-}
-
-from_text!(ListenTcp);
-from_text!(ConnectTcp);
+try_from!(ListenTcp from &str, String, &String: text => text.parse());
+try_from!(ConnectTcp from &str, String, &String: text => text.parse());
 
 impl From<SocketAddr> for ListenTcp {
     fn from(address: SocketAddr) -> ListenTcp {

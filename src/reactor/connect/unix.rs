@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::net::{Buffers, Open};
 use crate::reactor::connect::ConnectOptions;
+use crate::reactor::conversions::try_from;
 use crate::reactor::listen::{ListenOptions, cannot_listen};
 use crate::reactor::{ClientFactory, ConnectorId, Error, Factory, Listener, Reactor, Result, UnixAddress};
 
@@ -198,53 +199,8 @@ macro_rules! from_address {
             }
         }
 
-        impl TryFrom<&str> for $options {
-            type Error = Error;
-
-            fn try_from(text: &str) -> Result<$options> {
-                text.parse()
-            }
-        }
-
-        impl TryFrom<String> for $options {
-            type Error = Error;
-
-            fn try_from(text: String) -> Result<$options> {
-                text.parse()
-            }
-        }
-
-        impl TryFrom<&Path> for $options {
-            type Error = Error;
-
-            fn try_from(path: &Path) -> Result<$options> {
-                $options::at(path)
-            }
-        }
-
-        impl TryFrom<PathBuf> for $options {
-            type Error = Error;
-
-            fn try_from(path: PathBuf) -> Result<$options> {
-                $options::at(path)
-            }
-        }
-
-        impl TryFrom<&PathBuf> for $options {
-            type Error = Error;
-
-            fn try_from(path: &PathBuf) -> Result<$options> {
-                $options::at(path)
-            }
-        }
-
-        impl TryFrom<OsString> for $options {
-            type Error = Error;
-
-            fn try_from(path: OsString) -> Result<$options> {
-                $options::at(path)
-            }
-        }
+        try_from!($options from &str, String: text => text.parse());
+        try_from!($options from &Path, PathBuf, &PathBuf, OsString: path => $options::at(path));
     };
 }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use crate::net::{Adopt, Buffers, Close, LONGEST_DATAGRAM, Open, Token};
+use crate::reactor::conversions::try_from;
 use crate::reactor::datagram::DatagramSlot;
 use crate::reactor::datagram::transport::in_family_of;
 use crate::reactor::listen::cannot_listen;
@@ -107,21 +108,7 @@ impl std::str::FromStr for ListenUdp {
     }
 }
 
-impl TryFrom<&str> for ListenUdp {
-    type Error = Error;
-
-    fn try_from(text: &str) -> Result<ListenUdp> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for ListenUdp {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<ListenUdp> {
-        text.parse()
-    }
-}
+try_from!(ListenUdp from &str, String: text => text.parse());
 
 /// The addresses and options of a UNIX datagram socket. (Twisted: `listenUNIXDatagram`,
 /// `connectUNIXDatagram`.)
