@@ -25,7 +25,7 @@ impl LengthPrefix {
     }
 
     /// The maximum length of a string with this prefix, in bytes.
-    pub fn longest(self) -> usize {
+    pub fn max_length(self) -> usize {
         match self {
             LengthPrefix::Int8 => u8::MAX.into(),
             LengthPrefix::Int16 => u16::MAX.into(),
@@ -37,8 +37,8 @@ impl LengthPrefix {
     /// array.
     pub(in crate::framing) fn encode(self, length: usize) -> Result<[u8; 4], StringTooLong> {
         match u32::try_from(length) {
-            Ok(number) if length <= self.longest() => Ok(number.to_be_bytes()),
-            _ => Err(StringTooLong { length, limit: self.longest() }),
+            Ok(number) if length <= self.max_length() => Ok(number.to_be_bytes()),
+            _ => Err(StringTooLong { length, limit: self.max_length() }),
         }
     }
 }
