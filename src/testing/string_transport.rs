@@ -98,13 +98,13 @@ impl<P: Protocol> StringTransport<P> {
     /// Creates a connection that the peer has started, for a server's protocol.
     #[track_caller]
     pub fn new(protocol: P) -> StringTransport<P> {
-        StringTransport::with_situation(ConnectionSetup::default(), protocol)
+        StringTransport::with_setup(ConnectionSetup::default(), protocol)
     }
 
     /// Creates a connection that the protocol's side has started, for a client's protocol.
     #[track_caller]
     pub fn client(protocol: P) -> StringTransport<P> {
-        StringTransport::with_situation(ConnectionSetup::client(), protocol)
+        StringTransport::with_setup(ConnectionSetup::client(), protocol)
     }
 
     /// Creates a connection with this setup.
@@ -112,7 +112,7 @@ impl<P: Protocol> StringTransport<P> {
     /// # Panics
     /// If the two addresses are of different families, or cannot be bound.
     #[track_caller]
-    pub fn with_situation(setup: ConnectionSetup, protocol: P) -> StringTransport<P> {
+    pub fn with_setup(setup: ConnectionSetup, protocol: P) -> StringTransport<P> {
         StringTransport::on(&SharedStage::new(), TESTED_HOST, setup, protocol)
     }
 

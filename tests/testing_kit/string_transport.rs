@@ -352,8 +352,8 @@ fn the_protocol_is_there_when_its_reactor_has_stopped() {
 fn a_server_and_a_client_know_their_addresses() {
     let text = |address: Address| address.to_string();
     for (side, port, peer_port) in [(Side::Server, 80, 50_000), (Side::Client, 50_000, 80)] {
-        let situation = ConnectionSetup { side, ..ConnectionSetup::default() };
-        let mut transport = StringTransport::with_situation(situation, AccumulatingProtocol::default());
+        let setup = ConnectionSetup { side, ..ConnectionSetup::default() };
+        let mut transport = StringTransport::with_setup(setup, AccumulatingProtocol::default());
         transport.with(|_, transport| {
             assert_eq!(text(transport.host()), format!("192.0.2.1:{port}"));
             assert_eq!(text(transport.peer().clone()), format!("198.51.100.1:{peer_port}"));
@@ -366,9 +366,9 @@ fn a_server_and_a_client_know_their_addresses() {
             ("[::1]:7", "[::1]:8"),
         ] {
             let [host, peer] = [host, peer].map(|text| text.parse::<SocketAddr>().unwrap());
-            let situation =
+            let setup =
                 ConnectionSetup { side, host: Some(host), peer: Some(peer), ..ConnectionSetup::default() };
-            let mut transport = StringTransport::with_situation(situation, AccumulatingProtocol::default());
+            let mut transport = StringTransport::with_setup(setup, AccumulatingProtocol::default());
             assert_eq!(transport.address(), peer);
             transport.with(|seen, transport| {
                 assert_eq!(seen.peer, Some(peer.into()));
@@ -384,10 +384,10 @@ fn a_server_and_a_client_know_their_addresses() {
 }
 
 #[test]
-fn the_settings_are_those_of_the_situation() {
+fn the_settings_are_those_of_the_setup() {
     let settings = Settings { write_buffer_limit: 1000, ..Settings::default() };
-    let situation = ConnectionSetup { settings, ..ConnectionSetup::default() };
-    let mut transport = StringTransport::with_situation(situation, AccumulatingProtocol::default());
+    let setup = ConnectionSetup { settings, ..ConnectionSetup::default() };
+    let mut transport = StringTransport::with_setup(setup, AccumulatingProtocol::default());
     transport.stop_reading();
     // The protocol is told to pause; what it writes after that is limited.
     transport.with(|_, transport| transport.write(&[b'x'; 5000]));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::layers::Noted;
 use crate::world::peer::{connection, narrow_connection, turns};
-use crate::world::{Record, Recorder, nobody, on_each_back_end};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end};
 use twistor::testing::{AccumulatingProtocol, ConnectionSetup, StringTransport};
 use twistor::{Reason, Settings, Transport, stream};
 
@@ -81,7 +81,7 @@ fn a_large_answer_in_several_pieces_is_sent_whole() {
         };
         for writes in [answer as Writes, in_sequence] {
             let mut reactor = world.reactor();
-            let protocol = nobody().acting(move |what, transport, _| {
+            let protocol = idle_protocol().acting(move |what, transport, _| {
                 if what == "data" {
                     writes(transport);
                 }
@@ -101,8 +101,8 @@ fn a_large_answer_in_several_pieces_is_sent_whole() {
 fn so_is_one_that_another_connection_or_nobody_writes() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (other, mut others_peer) = connection(world, &mut reactor, nobody());
-        let writer = nobody().acting(move |what, transport, _| {
+        let (other, mut others_peer) = connection(world, &mut reactor, idle_protocol());
+        let writer = idle_protocol().acting(move |what, transport, _| {
             if what == "data" {
                 answer(&mut transport.reactor().transport(other).unwrap());
             }
@@ -125,7 +125,7 @@ fn so_is_one_through_layers() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let noted = record.clone();
-        let protocol = nobody().acting(move |what, transport, _| match what {
+        let protocol = idle_protocol().acting(move |what, transport, _| match what {
             "made" => {
                 transport.add_layer(Noted::new("lower", &noted));
                 transport.add_layer(Noted::new("upper", &noted));
@@ -179,8 +179,8 @@ fn so_is_one_in_a_string_transport_whatever_its_size() {
 #[test]
 fn what_waits_at_the_pause_does_not_count() {
     let settings = Settings { write_buffer_limit: 1000, ..Settings::default() };
-    let situation = ConnectionSetup { settings, ..ConnectionSetup::default() };
-    let mut transport = StringTransport::with_situation(situation, AccumulatingProtocol::default());
+    let setup = ConnectionSetup { settings, ..ConnectionSetup::default() };
+    let mut transport = StringTransport::with_setup(setup, AccumulatingProtocol::default());
     transport.stop_reading();
     // A high-water mark above the limit is reduced to the limit, so that `pause_writing` comes in
     // time.
@@ -221,7 +221,7 @@ fn an_answer_after_each_resume_is_sent_whole() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { write_buffer_limit: 100_000, ..Settings::default() });
         let left = Rc::new(Cell::new(3));
-        let protocol = nobody().acting(move |what, transport, _| match (what, left.get()) {
+        let protocol = idle_protocol().acting(move |what, transport, _| match (what, left.get()) {
             ("made" | "resume", 0) => transport.lose_connection(),
             ("made" | "resume", count) => {
                 left.set(count - 1);
@@ -245,7 +245,7 @@ fn a_writer_that_minds_no_pause_has_the_limit_and_a_turn_more() {
         const LIMIT: usize = 100_000;
         let mut reactor = world.reactor_with(Settings { write_buffer_limit: LIMIT, ..Settings::default() });
         let most = Rc::new(Cell::new(0));
-        let (id, _peer) = narrow_connection(world, &mut reactor, nobody());
+        let (id, _peer) = narrow_connection(world, &mut reactor, idle_protocol());
         while let Some(mut transport) = reactor.transport(id) {
             transport.write(&[b'w'; 10_000]);
             most.set(most.get().max(transport.write_buffer_size()));
