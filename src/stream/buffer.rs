@@ -20,7 +20,7 @@ impl Input {
     #[inline]
     pub(super) fn append(&mut self, data: &[u8]) {
         if self.bytes.capacity() == 0 {
-            self.bytes = spare();
+            self.bytes = empty_buffer();
         }
         self.bytes.truncate(self.filled);
         self.bytes.extend_from_slice(data);
@@ -30,7 +30,7 @@ impl Input {
     /// Takes `buffer`, with `count` valid bytes, and replaces it by another one of the same length.
     /// The input must be empty.
     pub(super) fn keep(&mut self, buffer: &mut Vec<u8>, count: usize) {
-        let other = spare_of(buffer.len());
+        let other = buffer_of(buffer.len());
         give_back(mem::replace(&mut self.bytes, mem::replace(buffer, other)));
         self.filled = count;
     }
@@ -120,10 +120,10 @@ impl Buffer {
 
 thread_local! {
     /// Pool of empty buffers of this thread's streams.
-    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { large: Vec::new(), small: Vec::new(), bytes: 0 }) };
+    static POOL: RefCell<BufferPool> = const { RefCell::new(BufferPool { large: Vec::new(), small: Vec::new(), bytes: 0 }) };
 }
 
-struct Spare {
+struct BufferPool {
     /// Buffers that keep their length, so that they need not be zeroed again.
     large: Vec<Vec<u8>>,
     small: Vec<Vec<u8>>,
@@ -133,26 +133,26 @@ struct Spare {
 
 /// An empty buffer from the pool, or a new one.
 #[inline]
-fn spare() -> Vec<u8> {
-    let mut found = take_spare(|spare| spare.small.pop().or_else(|| spare.large.pop()));
+fn empty_buffer() -> Vec<u8> {
+    let mut found = take_pooled(|pool| pool.small.pop().or_else(|| pool.large.pop()));
     found.clear();
     found
 }
 
 /// A buffer of this length with undefined contents.
-fn spare_of(length: usize) -> Vec<u8> {
-    let mut found = take_spare(|spare| spare.large.pop());
+fn buffer_of(length: usize) -> Vec<u8> {
+    let mut found = take_pooled(|pool| pool.large.pop());
     found.resize(length, 0);
     found
 }
 
 /// A buffer from the pool, or a new one.
 #[inline]
-fn take_spare(choose: impl FnOnce(&mut Spare) -> Option<Vec<u8>>) -> Vec<u8> {
-    let found = SPARE.try_with(|spare| {
-        let mut spare = spare.try_borrow_mut().ok()?;
-        let found = choose(&mut spare)?;
-        spare.bytes -= found.capacity();
+fn take_pooled(choose: impl FnOnce(&mut BufferPool) -> Option<Vec<u8>>) -> Vec<u8> {
+    let found = POOL.try_with(|pool| {
+        let mut pool = pool.try_borrow_mut().ok()?;
+        let found = choose(&mut pool)?;
+        pool.bytes -= found.capacity();
         Some(found)
     });
     // The pool is gone while the thread ends.
@@ -164,12 +164,12 @@ fn give_back(unused: Vec<u8>) {
     if unused.capacity() == 0 {
         return;
     }
-    let _ = SPARE.try_with(|spare| {
-        if let Ok(mut spare) = spare.try_borrow_mut()
-            && spare.bytes + unused.capacity() <= MAX_POOLED
+    let _ = POOL.try_with(|pool| {
+        if let Ok(mut pool) = pool.try_borrow_mut()
+            && pool.bytes + unused.capacity() <= MAX_POOLED
         {
-            spare.bytes += unused.capacity();
-            let list = if unused.len() < MIN_LARGE { &mut spare.small } else { &mut spare.large };
+            pool.bytes += unused.capacity();
+            let list = if unused.len() < MIN_LARGE { &mut pool.small } else { &mut pool.large };
             list.push(unused);
         }
     });

@@ -114,7 +114,7 @@ impl DatagramStream {
     /// - [`Error::NotConnected`]: the socket is closed.
     /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
     pub fn send(&self, data: &[u8]) -> Result<()> {
-        self.reach(|socket| socket.write(data))
+        self.with_socket(|socket| socket.write(data))
     }
 
     /// Sends a datagram to an address.
@@ -125,7 +125,7 @@ impl DatagramStream {
         let answers = self.last.borrow().as_ref().filter(|(from, _)| from == to).map(|(_, source)| *source);
         match answers {
             Some(source) => self.send_from(data, to, source),
-            None => self.reach(|socket| socket.write_to(data, to)),
+            None => self.with_socket(|socket| socket.write_to(data, to)),
         }
     }
 
@@ -135,7 +135,7 @@ impl DatagramStream {
     /// # Errors
     /// Same as [`DatagramTransport::write_from`](crate::DatagramTransport::write_from).
     pub fn send_from(&self, data: &[u8], to: &Address, source: IpAddr) -> Result<()> {
-        self.reach(|socket| socket.write_from(data, to, source))
+        self.with_socket(|socket| socket.write_from(data, to, source))
     }
 
     /// The local address that a reply to the last received datagram is sent from. It is the address
@@ -145,7 +145,7 @@ impl DatagramStream {
         self.last.borrow().as_ref().map(|(_, source)| *source)
     }
 
-    fn reach<R>(&self, call: impl FnOnce(&mut DatagramTransport<'_>) -> Result<R>) -> Result<R> {
+    fn with_socket<R>(&self, call: impl FnOnce(&mut DatagramTransport<'_>) -> Result<R>) -> Result<R> {
         self.handle.with_reactor(|reactor| {
             call(&mut reactor.datagram_transport(self.id).ok_or(Error::NotConnected)?)
         })?

@@ -19,10 +19,10 @@ impl Peer {
     ) -> Peer {
         let listened = stage.reactor(reactor_host).listen_tcp(ListenTcp::new(to), only(protocol));
         let listener = listened.unwrap_or_else(|error| panic!("{error}"));
-        stage.settle();
+        stage.run_due_events();
         let to = listener.address().socket_address().unwrap_or(to);
         let peer = Peer::connect(stage, reactor_host, to, Some(from));
-        stage.settle();
+        stage.run_due_events();
         // The listener closes here, unless the protocol has stopped the reactor.
         let mut stage = stage.borrow();
         if !stage.has_stopped(reactor_host) {
@@ -44,7 +44,7 @@ impl Peer {
         let options = ConnectTcp { bind: Some(from), ..to.into() };
         let connected = stage.reactor(reactor_host).connect_tcp(options, only(protocol));
         connected.unwrap_or_else(|error| panic!("{error}"));
-        stage.settle();
+        stage.run_due_events();
         network.hold_connects(reactor_host, false);
         match network.held_connects(reactor_host).pop() {
             Some(held) => Peer::accept(stage, reactor_host, held),

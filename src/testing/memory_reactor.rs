@@ -113,17 +113,17 @@ impl MemoryReactor {
     /// here that runs the reactor starts it as well. (Twisted: `run`.)
     #[track_caller]
     pub fn start(&mut self) {
-        self.stage.settle();
+        self.stage.run_due_events();
     }
 
     /// Stops the reactor and runs its shutdown triggers. Triggers before the shutdown may delay it.
     /// (Twisted: `stop`.)
     #[track_caller]
     pub fn stop(&mut self) {
-        self.stage.settle();
+        self.stage.run_due_events();
         if !self.has_stopped() {
             self.reactor().stop();
-            self.stage.settle();
+            self.stage.run_due_events();
         }
     }
 
@@ -197,7 +197,7 @@ impl MemoryReactor {
 
     #[track_caller]
     fn connect_peer(&mut self, to: SocketAddr, from: Option<SocketAddr>) -> Peer {
-        self.stage.settle();
+        self.stage.run_due_events();
         let there = |listening: &Listening| {
             listening.listener.address().socket_address().is_some_and(|address| {
                 address.port() == to.port() && (address.ip() == to.ip() || address.ip().is_unspecified())
@@ -215,17 +215,17 @@ impl MemoryReactor {
     /// `tcpClients`.)
     #[track_caller]
     pub fn connecting(&mut self) -> Vec<Connecting> {
-        let held = self.held();
-        if held.is_empty() {
+        let pending = self.pending_connects();
+        if pending.is_empty() {
             return Vec::new();
         }
         let mut reactor = self.stage.reactor(self.host);
-        let asked = |held: PendingConnect| {
-            let connector = reactor.connector_of(held.token)?;
+        let asked = |pending: PendingConnect| {
+            let connector = reactor.connector_of(pending.token)?;
             let options = reactor.connector(connector)?.options()?.clone();
-            Some(Connecting { connector, options, address: held.to })
+            Some(Connecting { connector, options, address: pending.to })
         };
-        held.into_iter().filter_map(asked).collect()
+        pending.into_iter().filter_map(asked).collect()
     }
 
     /// Completes the first pending connect, and returns its peer. (Twisted:
@@ -235,8 +235,8 @@ impl MemoryReactor {
     /// If there is none, or the reactor itself listens on the address.
     #[track_caller]
     pub fn succeed_next(&mut self) -> Peer {
-        let held = self.next();
-        let mut peer = Peer::accept(&self.stage, self.host, held);
+        let pending = self.next();
+        let mut peer = Peer::accept(&self.stage, self.host, pending);
         peer.sync();
         peer
     }
@@ -249,9 +249,9 @@ impl MemoryReactor {
     /// If there is none.
     #[track_caller]
     pub fn fail_next(&mut self, errno: Errno) {
-        let held = self.next();
-        self.stage.network().fail_connect(held, errno);
-        self.stage.settle();
+        let pending = self.next();
+        self.stage.network().fail_connect(pending, errno);
+        self.stage.run_due_events();
     }
 
     /// Routes the first pending connect to the reactor's own listener, if there is one at the
@@ -261,26 +261,26 @@ impl MemoryReactor {
     /// If there is none.
     #[track_caller]
     pub fn allow_next(&mut self) {
-        let held = self.next();
+        let pending = self.next();
         let network = self.stage.network();
-        let here = |listening: &Listening| *listening.listener.address() == Address::Tcp(held.to);
-        if self.listening().iter().any(here) && !held.to.ip().is_loopback() {
-            network.add_address(self.host, held.to.ip());
+        let here = |listening: &Listening| *listening.listener.address() == Address::Tcp(pending.to);
+        if self.listening().iter().any(here) && !pending.to.ip().is_loopback() {
+            network.add_address(self.host, pending.to.ip());
         }
-        network.allow_connect(held);
-        self.stage.settle();
+        network.allow_connect(pending);
+        self.stage.run_due_events();
     }
 
     #[track_caller]
-    fn held(&mut self) -> Vec<PendingConnect> {
-        self.stage.settle();
+    fn pending_connects(&mut self) -> Vec<PendingConnect> {
+        self.stage.run_due_events();
         self.stage.network().held_connects(self.host)
     }
 
     #[track_caller]
     fn next(&mut self) -> PendingConnect {
-        match self.held().first() {
-            Some(held) => *held,
+        match self.pending_connects().first() {
+            Some(pending) => *pending,
             None => panic!("there is no pending connect"),
         }
     }

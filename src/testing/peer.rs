@@ -187,16 +187,16 @@ impl Peer {
     /// producer may be endless.
     #[track_caller]
     pub(super) fn sync(&mut self) {
-        self.stage.settle();
+        self.stage.run_due_events();
         // Reading comes first: `send` would take a pending error.
         self.read();
         self.send();
-        self.stage.settle();
+        self.stage.run_due_events();
         self.read();
         if self.end == Some(PeerEnd::Finished) && self.connection_lost.as_ref().is_some_and(|gone| gone.get())
         {
             self.socket = None;
-            self.stage.settle();
+            self.stage.run_due_events();
         }
     }
 
@@ -222,7 +222,7 @@ impl Peer {
                 }
             }
             drop(stage);
-            self.stage.settle();
+            self.stage.run_due_events();
         }
         if self.outgoing == Outgoing::Finishing {
             self.outgoing = Outgoing::Finished;

@@ -121,7 +121,7 @@ impl SharedStage {
 
     /// Runs all events that are due now.
     #[track_caller]
-    pub(super) fn settle(&self) {
+    pub(super) fn run_due_events(&self) {
         self.advance(Duration::ZERO);
     }
 

@@ -222,7 +222,7 @@ impl StreamState {
             return;
         }
         self.written.set(self.written.get() + data.len());
-        let written = self.reach_reactor(|reactor, id| reactor.write_from_task(id.0, data));
+        let written = self.try_with_reactor(|reactor, id| reactor.write_from_task(id.0, data));
         if let Err(ReactorUnavailable::Elsewhere) = written {
             self.defer(Command::Write(data.to_vec()));
         }
@@ -238,7 +238,7 @@ impl StreamState {
                 reactor.write_from_task(id.0, piece);
             }
         };
-        if let Err(ReactorUnavailable::Elsewhere) = self.reach_reactor(write) {
+        if let Err(ReactorUnavailable::Elsewhere) = self.try_with_reactor(write) {
             self.defer(Command::Write(pieces.concat()));
         }
     }
@@ -294,7 +294,7 @@ impl StreamState {
             self.outgoing.set(Outgoing::Ended);
             return Poll::Ready(Err(StreamError::WriteEnded));
         }
-        let write_paused = self.reach_reactor(|reactor, id| reactor.must_wait_to_write(id.0));
+        let write_paused = self.try_with_reactor(|reactor, id| reactor.must_wait_to_write(id.0));
         if write_paused.unwrap_or(self.write_paused.get()) {
             self.written.set(0);
             self.waiting.wait(context);

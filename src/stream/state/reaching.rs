@@ -55,13 +55,13 @@ impl StreamState {
     ) -> Result<R, ReactorUnavailable> {
         let call =
             |reactor: &mut Reactor, id| reactor.transport(id).map(|mut transport| call(&mut transport));
-        self.reach_reactor(call)?.ok_or(ReactorUnavailable::Gone)
+        self.try_with_reactor(call)?.ok_or(ReactorUnavailable::Gone)
     }
 
     /// Same as [`try_with`](StreamState::try_with), with the reactor itself. The connection need
     /// not exist.
     #[inline]
-    pub(in crate::stream::state) fn reach_reactor<R>(
+    pub(in crate::stream::state) fn try_with_reactor<R>(
         &self,
         call: impl FnOnce(&mut Reactor, ConnectionId) -> R,
     ) -> Result<R, ReactorUnavailable> {
