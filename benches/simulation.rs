@@ -112,7 +112,7 @@ fn hold(connections: usize) -> support::Result<()> {
     let counted = Rc::clone(&answered);
     let mut simulation = world(connections, &callbacks, move || Holder(Rc::clone(&counted)))?;
     let mut time = Duration::ZERO;
-    while answered.get() < connections && time < PATIENCE {
+    while answered.get() < connections && time < TIME_LIMIT {
         simulation.run_for(STEP)?;
         time += STEP;
     }
@@ -200,7 +200,7 @@ const PORTS: usize = 25_000;
 
 /// Virtual times: of a look at what was answered, and of all of them.
 const STEP: Duration = Duration::from_millis(1);
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(feature = "monitor")]
 fn hour(options: &Options) -> support::Result<()> {

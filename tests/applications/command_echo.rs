@@ -14,7 +14,7 @@ fn address(line: &str) -> &str {
 #[expect(clippy::disallowed_methods, reason = "a peer that is not twistor")]
 fn echoed(address: &str, text: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(crate::command::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(crate::command::TIME_LIMIT)).unwrap();
     stream.write_all(text).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut back = Vec::new();
@@ -83,7 +83,7 @@ fn datagrams_come_back() {
             let address = line.strip_prefix("listening on udp:").unwrap_or_else(|| panic!("{line}"));
             #[expect(clippy::disallowed_methods, reason = "a peer that is not twistor")]
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            socket.set_read_timeout(Some(crate::command::PATIENCE)).unwrap();
+            socket.set_read_timeout(Some(crate::command::TIME_LIMIT)).unwrap();
             for text in [&b"hello"[..], b"", &[7; 9000]] {
                 socket.send_to(text, address).unwrap();
                 let mut back = [0; 10_000];
@@ -102,7 +102,7 @@ fn datagrams_come_back_from_the_address_that_was_asked() {
     let port: u16 = line.strip_prefix("listening on udp:0.0.0.0:").unwrap().parse().unwrap();
     #[expect(clippy::disallowed_methods, reason = "a peer that is not twistor")]
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(crate::command::PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(crate::command::TIME_LIMIT)).unwrap();
     for asked in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
         socket.send_to(b"hello", (asked, port)).unwrap();
         let (_, from) = socket.recv_from(&mut [0; 10]).unwrap();
@@ -121,7 +121,7 @@ fn what_repeats_its_answers_is_not_answered_for_long() {
         let address = line.strip_prefix("listening on udp:").unwrap();
         #[expect(clippy::disallowed_methods, reason = "a peer that is not twistor")]
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(crate::command::PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(crate::command::TIME_LIMIT)).unwrap();
         for _ in 0..200 {
             socket.send_to(b"hello", address).unwrap();
         }
@@ -137,7 +137,7 @@ fn what_repeats_its_answers_is_not_answered_for_long() {
 
 /// Over a stream that is connected.
 fn echoed_by(mut stream: UnixStream, text: &[u8]) -> Vec<u8> {
-    stream.set_read_timeout(Some(crate::command::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(crate::command::TIME_LIMIT)).unwrap();
     stream.write_all(text).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let mut back = Vec::new();

@@ -149,7 +149,7 @@ fn descriptors_at_rest() -> usize {
     let mut echo = Running::start(&["echo", "--listen", "tcp:127.0.0.1:0"]);
     let line = echo.line();
     let mut stream = TcpStream::connect(line.strip_prefix("listening on tcp:").unwrap()).unwrap();
-    stream.set_read_timeout(Some(crate::command::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(crate::command::TIME_LIMIT)).unwrap();
     stream.write_all(b"?").unwrap();
     stream.read_exact(&mut [0]).unwrap();
     // This client is one of them.
@@ -177,7 +177,7 @@ fn start(trace: &Path, call: &str, errno: &str, when: u32) -> Running {
 #[expect(clippy::disallowed_methods, reason = "a peer that is not twistor")]
 fn talk(address: &str, number: usize) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(crate::command::PATIENCE))?;
+    stream.set_read_timeout(Some(crate::command::TIME_LIMIT))?;
     for round in 0..3 {
         let message = [(number * 3 + round) as u8; 1000];
         stream.write_all(&message)?;

@@ -1,6 +1,6 @@
 //! `twistor load` measures `twistor echo`, tells right from wrong, and says so by its exit code.
 
-use crate::command::{Ended, Running, Service, Signal, nobody, run};
+use crate::command::{Ended, Running, Service, Signal, refusing_address, run};
 use serde_json::Value;
 use twistor::{Protocol, Transport};
 
@@ -106,7 +106,7 @@ fn unix_sockets_are_endpoints_too() {
         sender.send(reactor.remote()).unwrap();
         reactor.run().unwrap();
     });
-    let remote = started.recv_timeout(crate::command::PATIENCE).unwrap();
+    let remote = started.recv_timeout(crate::command::TIME_LIMIT).unwrap();
     for arguments in [&["--connections", "8"][..], &["--churn"], &["--hold"], &["--rate", "1000"]] {
         let (ended, report) = json(&format!("unix:{name}"), arguments);
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {report}");
@@ -172,11 +172,11 @@ fn a_loss_is_exit_code_1_and_nothing_connected_is_one_line() {
     let (ended, report) = json(&server.address, &["--connections", "5"]);
     assert_eq!((ended.code, &report["connections"]["lost"]), (Some(1), &5.into()));
     assert_eq!(report["errors"][0]["reason"], "the server closed it");
-    let nobody = nobody();
+    let refusing = refusing_address();
     for arguments in [&["--connections", "5"][..], &["--churn"], &["--hold", "--threads", "2", "-c", "2"]] {
-        let ended = load(&nobody, arguments);
+        let ended = load(&refusing, arguments);
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");
-        let last = format!("twistor: nothing connected to tcp:{nobody}: connection refused");
+        let last = format!("twistor: nothing connected to tcp:{refusing}: connection refused");
         assert_eq!(ended.err.lines().last(), Some(last.as_str()));
     }
 }
@@ -218,7 +218,7 @@ fn a_signal_ends_it_early_with_a_report() {
             let load = [&["load", &server.address, "--json", "--for", "1h"], arguments].concat();
             let load = Running::start(&load);
             hears
-                .recv_timeout(crate::command::PATIENCE)
+                .recv_timeout(crate::command::TIME_LIMIT)
                 .unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
             let ended = load.end_by(signal);
             assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {}", ended.out);

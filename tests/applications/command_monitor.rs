@@ -1,6 +1,6 @@
 //! `twistor monitor` tells the truth about services that stop and start, to people and to machines.
 
-use crate::command::{Running, Service, Signal, nobody, run, twistor_without_routes};
+use crate::command::{Running, Service, Signal, refusing_address, run, twistor_without_routes};
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -60,7 +60,7 @@ fn a_probe_tells_changes_and_first_results() {
 fn once_checks_every_target_once_and_answers_with_its_exit_code() {
     let service = Service::silent("127.0.0.1:0");
     let (up, held) = (format!("tcp://{}", service.address), format!("hold://{}", service.address));
-    let down = format!("tcp://{}", nobody());
+    let down = format!("tcp://{}", refusing_address());
     let ended = run(&["monitor", "--once", &up, &held]);
     assert_eq!((ended.code, ended.out.lines().count(), ended.err.as_str()), (Some(0), 2, ""));
     let ended = run(&["monitor", "--once", &up, &down, &held, "--json"]);

@@ -1,6 +1,6 @@
 //! What the command writes never holds up what it does: readers stand still, go away, are slow, and get what there is.
 
-use crate::command::{PATIENCE, Running, Signal, twistor};
+use crate::command::{Running, Signal, TIME_LIMIT, twistor};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -26,7 +26,7 @@ fn door() -> (String, Receiver<()>) {
 
 fn wait_for(count: usize, came: &Receiver<()>) {
     for number in 0..count {
-        let next = came.recv_timeout(PATIENCE);
+        let next = came.recv_timeout(TIME_LIMIT);
         next.unwrap_or_else(|_| panic!("only {number} of {count} connections came"));
     }
 }

@@ -1,6 +1,6 @@
 //! Several processes are one command: they share the ports and the load, end together, and what becomes of each is told.
 
-use crate::command::{Ended, PATIENCE, Running, Signal, run, twistor};
+use crate::command::{Ended, Running, Signal, TIME_LIMIT, run, twistor};
 use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ fn wait_for_the_end_of(process: i32) {
         return;
     };
     let mut wait = [rustix::event::PollFd::new(&descriptor, rustix::event::PollFlags::IN)];
-    let patience = rustix::event::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let patience = rustix::event::Timespec { tv_sec: TIME_LIMIT.as_secs() as i64, tv_nsec: 0 };
     assert_eq!(rustix::event::poll(&mut wait, Some(&patience)), Ok(1), "process {process} goes on");
 }
 
@@ -40,7 +40,7 @@ fn wait_for_the_end_of(process: i32) {
 #[expect(clippy::disallowed_methods, reason = "a peer that is not twistor")]
 fn accepted(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
     stream.write_all(b"x").unwrap();
     stream.read_exact(&mut [0]).unwrap();
     stream

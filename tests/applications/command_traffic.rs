@@ -1,6 +1,6 @@
 //! `twistor traffic` tells values, changes and errors, and never ends by an error.
 
-use crate::command::{Running, Service, Signal, nobody, run, twistor_without_routes};
+use crate::command::{Running, Service, Signal, refusing_address, run, twistor_without_routes};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -126,7 +126,7 @@ fn every_error_is_an_event() {
     let (short, _) = feed(&["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"], true);
     let (mute, _) = feed(&[""], true);
     let silent = Service::silent("127.0.0.1:0");
-    let nobody = nobody();
+    let refusing = refusing_address();
     // One alone is to exceed its limit, however busy the machine is.
     for (address, reason, detail) in [
         (&missing.address, "status", "status 404"),
@@ -135,7 +135,7 @@ fn every_error_is_an_event() {
         (&short.address, "http", "closed in the middle of the body, after 1 of 9 bytes"),
         (&mute.address, "closed", "closed without an answer"),
         (&silent.address, "timed_out", "connected, but no answer within 1.0 s"),
-        (&nobody, "connect", "connection refused"),
+        (&refusing, "connect", "connection refused"),
     ] {
         let url = format!("http://{address}/");
         let limit = if reason == "timed_out" { "1s" } else { "60s" };
@@ -165,7 +165,8 @@ fn a_machine_without_a_route_blames_no_feed() {
 #[test]
 fn people_read_a_line_for_each_feed() {
     let (service, _) = feed(&[FIRST, SECOND], false);
-    let (roads, gone) = (format!("roads=http://{}/", service.address), format!("gone=http://{}/", nobody()));
+    let (roads, gone) =
+        (format!("roads=http://{}/", service.address), format!("gone=http://{}/", refusing_address()));
     let mut traffic =
         Running::start(&["traffic", &roads, &gone, "--every", "30ms", "--field", "/congestion/level"]);
     traffic.lines_with(&[
@@ -203,7 +204,8 @@ fn a_feed_is_read_via_an_endpoint_whatever_its_url_says() {
 fn a_feed_that_was_never_read_is_exit_code_1() {
     let (service, _) = feed(&[FIRST], false);
     let (late, _) = feed(&["HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", FIRST], false);
-    let urls = [&service.address, &late.address, &nobody()].map(|address| format!("http://{address}/"));
+    let urls =
+        [&service.address, &late.address, &refusing_address()].map(|address| format!("http://{address}/"));
     let [well, late, gone] = urls.each_ref().map(String::as_str);
     for (feeds, count, code) in [
         (&[well][..], "1", 0),

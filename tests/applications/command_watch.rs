@@ -1,6 +1,6 @@
 //! `twistor monitor --watch` is a good guest of its terminal: it takes the screen and the keys, and gives both back.
 
-use crate::command::{PATIENCE, Service, Signal};
+use crate::command::{Service, Signal, TIME_LIMIT};
 use pty_process::blocking::{Command, open};
 use rustix::process::{Pid, WaitOptions, kill_process, waitpid};
 use rustix::termios::{LocalModes, tcgetattr};
@@ -59,7 +59,7 @@ impl Terminal {
                 let rest = self.rest.split_off(at + text.len());
                 return std::mem::replace(&mut self.rest, rest);
             }
-            let shown = self.shown.recv_timeout(PATIENCE);
+            let shown = self.shown.recv_timeout(TIME_LIMIT);
             let shown = shown.unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.rest));
             // All that is awaited is ASCII.
             self.rest.push_str(&String::from_utf8_lossy(&shown));
@@ -86,7 +86,7 @@ impl Terminal {
         let code = self.child.wait().unwrap().code();
         assert!(self.is_cooked(), "the terminal is not as it was");
         // The other side is closed then.
-        while let Ok(shown) = self.shown.recv_timeout(PATIENCE) {
+        while let Ok(shown) = self.shown.recv_timeout(TIME_LIMIT) {
             self.rest.push_str(&String::from_utf8_lossy(&shown));
         }
         (code, std::mem::take(&mut self.rest))

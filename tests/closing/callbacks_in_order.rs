@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, abort_all, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, abort_all, idle_protocol, on_each_back_end, once};
 use twistor::{
     Address, ClientFactory, Connector, Factory, Producer, ProducerKind, Protocol, Reactor, Reason, Transport,
 };
@@ -214,7 +214,7 @@ fn a_client_hears_of_its_protocols_loss_before_its_own() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let closing = || {
-            nobody().acting(|what, transport, _| {
+            idle_protocol().acting(|what, transport, _| {
                 if what == "made" {
                     transport.abort_connection();
                 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::turns;
-use crate::world::{Record, Recorder, World, abort_all, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, World, abort_all, idle_protocol, on_each_back_end, once};
 use twistor::{Address, ClientFactory, ConnectTcp, Connector, Error, Factory, Protocol, Reactor, Reason};
 
 /// A factory that keeps the reason of the failure.
@@ -97,7 +97,7 @@ fn the_local_address_is_the_one_that_was_asked_for() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
         let local = world.unused();
         let noted = record.clone();
         let client = Recorder::new(&record).acting(move |what, transport, _| {
@@ -120,12 +120,12 @@ fn a_bad_address_is_an_error_at_once_and_starts_nothing() {
         let mut reactor = world.reactor();
         let record = Record::new();
         for bad in ["", "host", "host:", "host:0", "host:65536", "::1:80", "ho st:80", "1.2.3.256:80"] {
-            let failed = reactor.connect_tcp(bad, once(nobody(), &record));
+            let failed = reactor.connect_tcp(bad, once(idle_protocol(), &record));
             assert!(matches!(failed, Err(Error::BadAddress(_))), "{bad}");
         }
         // Options that were built by hand are checked as well.
         for (host, port) in [("", 80), ("host", 0), ("a..b", 80)] {
-            let failed = reactor.connect_tcp((host, port), once(nobody(), &record));
+            let failed = reactor.connect_tcp((host, port), once(idle_protocol(), &record));
             assert!(matches!(failed, Err(Error::BadAddress(_))), "{host}:{port}");
         }
         assert_eq!((reactor.resource_count(), record.events()), (0, vec![]));
@@ -139,7 +139,7 @@ fn every_address_of_a_name_is_tried() {
         let mut reactor = world.reactor();
         let record = Record::new();
         // `localhost` may be ::1 first, where no socket listens.
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
         let client = Recorder::new(&record).acting(|what, transport, _| {
             if what == "made" {
                 transport.lose_connection();
@@ -160,8 +160,8 @@ fn a_slow_connection_does_not_hold_up_others() {
         let mut reactor = world.reactor();
         let port = world.filtered();
         let (slow, quick) = (Record::new(), Record::new());
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
-        let id = reactor.connect_tcp(port.address, once(nobody(), &slow)).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
+        let id = reactor.connect_tcp(port.address, once(idle_protocol(), &slow)).unwrap();
         let client = Recorder::new(&quick).acting(|what, transport, _| {
             if what == "made" {
                 transport.lose_connection();
@@ -179,7 +179,7 @@ fn a_slow_connection_does_not_hold_up_others() {
 fn what_is_there_when_the_connection_is_made_is_read() {
     on_each_back_end(|world| {
         let (mut server, mut client) = (world.reactor(), world.reactor());
-        let greeting = nobody().acting(|what, transport, _| {
+        let greeting = idle_protocol().acting(|what, transport, _| {
             if what == "made" {
                 transport.write(b"welcome");
             }

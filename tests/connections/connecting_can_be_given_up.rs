@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::{
     Address, ClientFactory, ConnectTcp, Connector, ConnectorState, Error, Factory, Protocol, Reactor, Reason,
 };
@@ -17,7 +17,7 @@ fn connecting_can_be_given_up_in_every_state_and_is_told_once() {
             let mut reactor = world.reactor();
             let record = Record::new();
             let at = how.to_owned();
-            let client = once(nobody(), &record).acting(move |what, connector| {
+            let client = once(idle_protocol(), &record).acting(move |what, connector| {
                 if (at.as_str(), what) == ("started", "connecting") {
                     assert_eq!(connector.state(), ConnectorState::Connecting);
                     connector.stop_connecting().unwrap();
@@ -69,7 +69,7 @@ fn a_connector_that_only_waits_can_be_told_to_go() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let client = once(nobody(), &record).acting(|what, connector| {
+        let client = once(idle_protocol(), &record).acting(|what, connector| {
             if what == "failed" {
                 assert!(connector.connect_later(Duration::from_secs(60)));
                 assert_eq!(connector.state(), ConnectorState::Waiting);
@@ -91,7 +91,7 @@ fn a_connected_connector_can_disconnect_but_not_stop_connecting() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
         let id = reactor.connect_tcp(listener.address(), once(Recorder::new(&record), &record)).unwrap();
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         let mut connector = reactor.connector(id).unwrap();
@@ -127,7 +127,7 @@ fn a_connector_can_reconnect_inside_failed_and_lost_callbacks() {
                     ("failed", 1) => assert!(connector.connect()),
                     ("failed", _) => {
                         let listener =
-                            connector.reactor().listen_tcp(address, || nobody().closing()).unwrap();
+                            connector.reactor().listen_tcp(address, || idle_protocol().closing()).unwrap();
                         *place.borrow_mut() = Some(listener);
                         assert!(connector.connect_later(Duration::from_millis(1)));
                     }
@@ -197,7 +197,7 @@ fn a_late_answer_to_a_look_up_that_was_given_up_changes_nothing() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
         let client = once(Recorder::new(&record), &record);
         let port = listener.address().port().unwrap();
         let id = reactor.connect_tcp(("localhost", port), client).unwrap();

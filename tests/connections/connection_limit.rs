@@ -1,7 +1,7 @@
 //! Open connections never exceed the limit. Further ones are closed at once and counted.
 
 use crate::world::peer::Peer;
-use crate::world::{Record, Recorder, nobody, on_each_back_end};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end};
 use twistor::Settings;
 
 #[test]
@@ -43,7 +43,7 @@ fn a_flood_beyond_the_limit_is_closed_and_logged_once_a_second() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { max_connections: 1, ..Settings::default() });
         let began = reactor.now();
-        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         let mut flood: Vec<Peer> = (0..100).map(|_| world.connect(listener.address())).collect();
         world
             .run_until(&mut reactor, "all answered", |reactor| reactor.statistics().accepts_over_limit == 99);

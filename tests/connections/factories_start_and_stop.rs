@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{Record, nobody, on_each_back_end, once};
+use crate::world::{Record, idle_protocol, on_each_back_end, once};
 use twistor::shared;
 
 #[test]
@@ -10,7 +10,7 @@ fn a_listeners_factory_starts_and_stops_once_outside_the_call() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), once(nobody(), &record)).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), once(idle_protocol(), &record)).unwrap();
         assert_eq!(record.events(), [] as [String; 0]);
         world.run_until(&mut reactor, "started", |_| record.has("started"));
         reactor.stop_listening(&listener).unwrap();
@@ -25,7 +25,7 @@ fn a_factory_that_was_never_used_is_neither_started_nor_stopped() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), once(nobody(), &record)).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), once(idle_protocol(), &record)).unwrap();
         world.close(&mut reactor, &listener);
         assert_eq!(record.events(), [] as [String; 0]);
     });
@@ -36,7 +36,7 @@ fn a_shared_factory_starts_at_first_and_stops_after_last_use() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let factory = shared(once(nobody(), &record));
+        let factory = shared(once(idle_protocol(), &record));
         let first = reactor.listen_tcp(world.anywhere(), factory.clone()).unwrap();
         let second = reactor.listen_tcp(world.anywhere(), factory.clone()).unwrap();
         reactor.iterate(Some(Duration::ZERO)).unwrap();
@@ -63,10 +63,10 @@ fn a_client_factory_stays_in_use_while_it_connects_again() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         reactor.stop_listening(&listener).unwrap();
         let noted = record.clone();
-        let client = once(nobody(), &record).acting(move |what, connector| {
+        let client = once(idle_protocol(), &record).acting(move |what, connector| {
             if what == "failed" {
                 match noted.count("failed Refused") {
                     1 => assert!(connector.connect()),

@@ -4,15 +4,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::world::peer::Peer;
-use crate::world::{Record, Recorder, abort_all, nobody, on_each_back_end, once, socket_address};
+use crate::world::{Record, Recorder, abort_all, idle_protocol, on_each_back_end, once, socket_address};
 use twistor::{Address, Error, Factory, ListenTcp, Listener, Protocol, Reactor};
 
 #[test]
 fn port_zero_becomes_a_real_port_that_accepts_at_once() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let first = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
-        let second = reactor.listen_tcp("localhost:0", nobody).unwrap();
+        let first = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
+        let second = reactor.listen_tcp("localhost:0", idle_protocol).unwrap();
         assert!(first.address().port().unwrap() != 0 && first.address() != second.address());
         // The reactor has not had a turn yet.
         world.connect(first.address());
@@ -31,16 +31,16 @@ fn an_unavailable_port_is_an_immediate_error_without_leaks() {
         let address = taken.address();
         let record = Record::new();
         let descriptors = world.descriptors();
-        let failed = reactor.listen_tcp(address, once(nobody(), &record));
+        let failed = reactor.listen_tcp(address, once(idle_protocol(), &record));
         let Err(Error::CannotListen { address: asked, call, source }) = failed else { panic!("{failed:?}") };
         assert_eq!((asked, source.kind()), (address.to_string(), std::io::ErrorKind::AddrInUse));
         assert!(["bind", "listen"].contains(&call));
         // An address that this machine does not have (RFC 5737).
-        let failed = reactor.listen_tcp("192.0.2.1:0", once(nobody(), &record));
+        let failed = reactor.listen_tcp("192.0.2.1:0", once(idle_protocol(), &record));
         let Err(Error::CannotListen { call: "bind", source, .. }) = failed else { panic!("{failed:?}") };
         assert_eq!(source.kind(), std::io::ErrorKind::AddrNotAvailable);
         for bad in ["", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536", "example.org:80", "::1:80"] {
-            assert!(matches!(reactor.listen_tcp(bad, nobody), Err(Error::BadAddress(_))), "{bad}");
+            assert!(matches!(reactor.listen_tcp(bad, idle_protocol), Err(Error::BadAddress(_))), "{bad}");
         }
         assert_eq!((reactor.resource_count(), world.descriptors()), (0, descriptors));
         world.run_until_idle(&mut reactor);
@@ -53,10 +53,10 @@ fn ports_are_shared_only_by_those_who_all_ask_for_it() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let sharing = |address| ListenTcp { reuse_port: true, ..ListenTcp::new(address) };
-        let first = reactor.listen_tcp(sharing(world.anywhere()), nobody).unwrap();
+        let first = reactor.listen_tcp(sharing(world.anywhere()), idle_protocol).unwrap();
         let address = socket_address(first.address());
-        let second = reactor.listen_tcp(sharing(address), nobody).unwrap();
-        assert!(matches!(reactor.listen_tcp(address, nobody), Err(Error::CannotListen { .. })));
+        let second = reactor.listen_tcp(sharing(address), idle_protocol).unwrap();
+        assert!(matches!(reactor.listen_tcp(address, idle_protocol), Err(Error::CannotListen { .. })));
         for listener in [first, second] {
             reactor.stop_listening(&listener).unwrap();
         }
@@ -87,7 +87,7 @@ fn a_stopped_port_is_free_at_once_and_its_connections_go_on() {
         assert!(world.try_connect(listener.address()).is_err());
         assert!(!record.has("stopped"), "its factory is told later");
         // Listens again while a connection of the port is open.
-        let again = reactor.listen_tcp(listener.address(), nobody).unwrap();
+        let again = reactor.listen_tcp(listener.address(), idle_protocol).unwrap();
         assert_eq!(again.address(), listener.address());
         assert!(matches!(reactor.stop_listening(&listener), Err(Error::NotListening)), "the old name");
         world.run_until(&mut reactor, "told", |_| record.has("stopped"));
@@ -110,7 +110,7 @@ impl Factory for Last {
         let listener = self.listener.borrow_mut().take().unwrap();
         reactor.stop_listening(&listener).unwrap();
         assert!(matches!(reactor.stop_listening(&listener), Err(Error::NotListening)));
-        let again = reactor.listen_tcp(listener.address(), nobody).unwrap();
+        let again = reactor.listen_tcp(listener.address(), idle_protocol).unwrap();
         reactor.stop_listening(&again).unwrap();
         Some(Box::new(Recorder::new(&self.record)))
     }
@@ -181,7 +181,7 @@ fn listening_again_after_many_rounds_leaks_nothing() {
         let record = Record::new();
         let mut address = world.anywhere();
         for _ in 0..100 {
-            let closing = nobody().acting(|what, transport, _| {
+            let closing = idle_protocol().acting(|what, transport, _| {
                 if what == "made" {
                     transport.abort_connection();
                 }

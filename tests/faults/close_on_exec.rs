@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::world::child;
 use crate::world::child::test_path;
-use crate::world::{Record, Recorder, abort_all, nobody, on_the_real_network};
+use crate::world::{Record, Recorder, abort_all, idle_protocol, on_the_real_network};
 use rustix::io::FdFlags;
 use twistor::Signal;
 use twistor::endpoint::server_from_string;
@@ -24,7 +24,7 @@ fn a_program_started_by_a_callback_inherits_no_socket() {
         let before = inherited();
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         reactor.on_signal(Signal::WindowChange, |_| {}).unwrap();
         let seen = record.clone();
         let client = Recorder::new(&record).acting(move |what, _, _| {
@@ -67,7 +67,7 @@ fn an_adopted_inherited_descriptor_becomes_close_on_exec() {
             for _ in 0..2 {
                 let mut reactor = world.reactor();
                 let server = server_from_string(&format!("fd:{number}")).unwrap();
-                let listener = server.listen(&mut reactor, Box::new(nobody)).unwrap();
+                let listener = server.listen(&mut reactor, Box::new(idle_protocol)).unwrap();
                 assert!(!inherits(number));
                 assert_eq!(socket.local_addr().unwrap(), address, "it is the same socket still");
                 world.close(&mut reactor, &listener);
@@ -87,7 +87,7 @@ fn of_what_systemd_has_passed_nothing_is_handed_down() {
             assert_eq!(sockets.each_ref().map(|socket| socket.as_raw_fd()), [3, 4]);
             let mut reactor = world.reactor();
             let server = server_from_string("systemd:name=admin").unwrap();
-            let listener = server.listen(&mut reactor, Box::new(nobody)).unwrap();
+            let listener = server.listen(&mut reactor, Box::new(idle_protocol)).unwrap();
             assert!(!inherits(3) && !inherits(4));
             world.close(&mut reactor, &listener);
         });

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::world::child;
 use crate::world::child::test_path;
 use crate::world::peer::{Peer, turns};
-use crate::world::{Record, Recorder, nobody, on_each_back_end, on_the_real_network, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, on_the_real_network, once};
 use twistor::sim::{CallKind, Errno, Fault};
 use twistor::{Error, Reactor, Settings};
 
@@ -51,7 +51,7 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             let id = reactor.connect_tcp(listener.address(), once(Recorder::new(&failed), &failed)).unwrap();
             world.run_until(&mut reactor, "the failure", |reactor| reactor.connector(id).is_none());
             assert_eq!(failed.events(), ["started", "connecting", "failed ConnectFailed", "stopped"]);
-            let listening = reactor.listen_tcp(world.anywhere(), nobody);
+            let listening = reactor.listen_tcp(world.anywhere(), idle_protocol);
             assert!(matches!(listening, Err(Error::CannotListen { call: "socket", .. })), "{listening:?}");
             assert!(matches!(Reactor::new(), Err(Error::System { .. })));
 
@@ -99,7 +99,7 @@ fn a_port_without_descriptors_accepts_nothing_during_its_pause() {
             let pause = Duration::from_secs(3600);
             let mut reactor =
                 world.reactor_with(Settings { accept_retry_delay: pause, ..Settings::default() });
-            let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+            let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
             let limit = |descriptors| {
                 if let Some((network, host)) = world.simulated() {
                     network.set_descriptor_limit(host, descriptors);

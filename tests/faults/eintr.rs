@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::world::child::{self, test_path};
-use crate::world::{Record, abort_all, nobody, on_the_real_network};
+use crate::world::{Record, abort_all, idle_protocol, on_the_real_network};
 use rustix::process::{Signal, getpid, kill_process};
 
 #[test]
@@ -39,9 +39,9 @@ fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
                 assert!(reactor.now() >= due);
                 timed.add("timed");
             });
-            let echo = nobody().echoing();
+            let echo = idle_protocol().echoing();
             let listener = world.serve(&mut reactor, echo);
-            let client = nobody();
+            let client = idle_protocol();
             let received = client.received.clone();
             let noted = record.clone();
             let much = 1 << 20;

@@ -35,7 +35,7 @@ fn a_short_empty_or_slow_call_does_no_harm() {
     for (side, kind, verdict) in unusual() {
         for nth in cases::times(side, kind) {
             let outcome = run(side, Fault::call(kind, verdict).nth(*nth));
-            let mut wrong = judge::of_a_failure(&outcome, Harm::Nobody, 0, true);
+            let mut wrong = judge::of_a_failure(&outcome, Harm::Harmless, 0, true);
             wrong.extend(not_struck(&outcome, 1));
             wrong.extend(busy(&outcome, 5, 4));
             found.add(format!("{side:?} {kind} {verdict:?} {nth}"), wrong, outcome);
@@ -50,7 +50,7 @@ fn a_series_of_short_empty_or_slow_calls_does_no_harm() {
     for (side, kind, verdict) in unusual() {
         let storm = Fault::call(kind, verdict).between(Duration::ZERO, MUCH_LATER).at_most(1000);
         let outcome = run(side, storm);
-        let mut wrong = judge::of_a_failure(&outcome, Harm::Nobody, 0, true);
+        let mut wrong = judge::of_a_failure(&outcome, Harm::Harmless, 0, true);
         wrong.extend((outcome.struck < 10).then(|| format!("it struck {} times", outcome.struck)));
         // Each may cost a turn on either side.
         wrong.extend(busy(&outcome, 5, 1));
@@ -125,7 +125,7 @@ fn without_a_fault_all_clients_are_served_by_expected_calls() {
             }
         }
     }
-    let wrong = judge::of_a_failure(&outcome, Harm::Nobody, 0, true);
+    let wrong = judge::of_a_failure(&outcome, Harm::Harmless, 0, true);
     let mut found = Found::default();
     found.add("no fault".into(), wrong, outcome);
     found.all_is_well(1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::witness::{beside_a_witness, panicked_once};
-use crate::world::{Record, Recorder, nobody, once, raise};
+use crate::world::{Record, Recorder, idle_protocol, once, raise};
 use twistor::{Reactor, Signal};
 
 #[test]
@@ -69,7 +69,7 @@ fn a_panic_in_a_signal_handler_leaves_it_in_place() {
 fn a_panic_in_a_connections_timer_ends_only_that_connection() {
     beside_a_witness(|world, reactor, _| {
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         let client = Recorder::new(&record).acting(|what, transport, _| {
             if what == "made" {
                 transport.call_later(Duration::ZERO, |_: &mut Recorder, _| panic!("no"));
@@ -91,7 +91,7 @@ fn a_panic_in_a_connections_timer_ends_only_that_connection() {
 fn a_panic_in_a_call_to_another_connection_is_the_callers() {
     beside_a_witness(|world, reactor, witness| {
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         let other = witness.connection;
         let client = Recorder::new(&record).acting(move |what, transport, _| {
             if what == "made" {

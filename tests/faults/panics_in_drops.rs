@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::witness::{beside_a_witness, panicked_once};
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::{
     Address, DatagramProtocol, DatagramTransport, Factory, Listener, Phase, Protocol, Reactor, Signal,
     SystemEvent, Transport,
@@ -41,7 +41,7 @@ impl Factory for RudeToDrop {
 fn a_panic_in_the_drop_of_a_protocol_concerns_nobody() {
     beside_a_witness(|world, reactor, _| {
         let gone = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         reactor.connect_tcp(listener.address(), once(RudeToDrop, &gone)).unwrap();
         world.run_until(reactor, "the loss", |_| gone.has("stopped"));
         assert_eq!(gone.events(), ["started", "connecting", "gone Aborted", "stopped"]);
@@ -84,7 +84,7 @@ fn a_panic_in_the_drop_of_a_factory_concerns_nobody() {
 fn a_panic_in_the_drop_of_a_call_concerns_nobody() {
     beside_a_witness(|world, reactor, _| {
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         let client = Recorder::new(&record).acting(|what, transport, _| {
             if what == "made" {
                 transport

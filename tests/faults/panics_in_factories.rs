@@ -1,7 +1,7 @@
 //! A panic in a factory concerns one connection at the most, and is logged once.
 
 use crate::world::witness::{Witness, beside_a_witness, panicked_once};
-use crate::world::{OneProtocol, Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{OneProtocol, Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason};
 
 /// A factory that panics where it is told to.
@@ -60,7 +60,7 @@ fn a_listener_factory_panic_affects_at_most_one_connection() {
             let mut reactor = world.reactor();
             let witness = Witness::new(world, &mut reactor);
             let (record, client) = (Record::new(), Record::new());
-            let closing = nobody().acting(|what, transport, _| {
+            let closing = idle_protocol().acting(|what, transport, _| {
                 if what == "made" {
                     transport.lose_connection();
                 }
@@ -85,7 +85,7 @@ fn client_panics_at(at: &'static str, place: &str, listens: bool, expected: &[&s
     beside_a_witness(|world, reactor, _| {
         let record = Record::new();
         let closing = || {
-            nobody().acting(|what, transport, _| {
+            idle_protocol().acting(|what, transport, _| {
                 if what == "made" || what == "read lost" {
                     transport.lose_connection();
                 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::witness::{beside_a_witness, panicked_once};
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::{Producer, ProducerKind, Reactor, Transport};
 
 /// A server whose client's protocol panics at `what`, and what its `connection_lost` was told.
@@ -101,7 +101,7 @@ fn what_a_callback_wrote_before_it_panicked_is_not_sent() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let listener = world.serve(&mut reactor, Recorder::new(&record));
-        let client = nobody().acting(|what, transport, _| {
+        let client = idle_protocol().acting(|what, transport, _| {
             if what == "made" {
                 transport.write(b"half of an answer");
                 panic!("no");
@@ -149,7 +149,7 @@ fn a_panic_in_a_producer_ends_its_connection_alone() {
     for at in ["resume producing", "pause producing", "stop producing"] {
         beside_a_witness(|world, reactor, _| {
             let (record, gone) = (Record::new(), Record::new());
-            let listener = world.serve(reactor, nobody());
+            let listener = world.serve(reactor, idle_protocol());
             let producing = record.clone();
             let client = Recorder::new(&record).acting(move |what, transport, _| {
                 if what == "made" {

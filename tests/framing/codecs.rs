@@ -410,17 +410,17 @@ fn prefixed_strings_are_those_of_a_naive_reading_for_any_bytes() {
 
 #[test]
 fn a_string_that_its_prefix_cannot_say_is_not_sent() {
-    for (prefix, longest) in [(LengthPrefix::Int8, 255), (LengthPrefix::Int16, 65_535)] {
-        assert_eq!(prefix.longest(), longest);
+    for (prefix, max_length) in [(LengthPrefix::Int8, 255), (LengthPrefix::Int16, 65_535)] {
+        assert_eq!(prefix.max_length(), max_length);
         let mut out = b"before".to_vec();
-        let string = vec![b'x'; longest + 1];
-        let error = StringTooLong { length: longest + 1, limit: longest };
+        let string = vec![b'x'; max_length + 1];
+        let error = StringTooLong { length: max_length + 1, limit: max_length };
         assert_eq!(encode_string(&mut out, prefix, &string), Err(error));
         assert_eq!(out, b"before");
         assert_eq!(encode_string(&mut out, prefix, &string[1..]), Ok(()));
-        assert_eq!(out.len(), 6 + prefix.size() + longest);
+        assert_eq!(out.len(), 6 + prefix.size() + max_length);
         let expected = (vec![string[1..].to_vec()], None);
-        assert_eq!(prefixed(prefix, longest, [&out[6..]]), expected);
+        assert_eq!(prefixed(prefix, max_length, [&out[6..]]), expected);
     }
 }
 

@@ -26,7 +26,7 @@ use twistor::{
 };
 use world::back_end::BackEnd;
 use world::folder::Folder;
-use world::nobody;
+use world::idle_protocol;
 
 /// Texts that must not reach a terminal as they are.
 const NASTY: [&str; 12] = [
@@ -252,12 +252,19 @@ fn what_is_logged_of_peers_and_errors_is_one_line() {
                 };
                 reactor.block_on(talk).unwrap();
                 let client = ConnectUnix::at(&nowhere).unwrap();
-                reactor.connect_unix(client.clone(), nobody).unwrap();
+                reactor.connect_unix(client.clone(), idle_protocol).unwrap();
                 reactor
-                    .connect_unix(client.clone(), dump_traffic(nobody, DumpStyle::Text, DumpLayer::to_log()))
+                    .connect_unix(
+                        client.clone(),
+                        dump_traffic(idle_protocol, DumpStyle::Text, DumpLayer::to_log()),
+                    )
                     .unwrap();
-                run_service(&mut reactor, ClientService::new(client, nobody).named(&service), Duration::ZERO)
-                    .unwrap();
+                run_service(
+                    &mut reactor,
+                    ClientService::new(client, idle_protocol).named(&service),
+                    Duration::ZERO,
+                )
+                .unwrap();
                 reactor.call_when_running(move |_| panic!("{service}"));
                 stop_when_logged(&mut reactor, "next attempt in");
                 reactor.run().unwrap();

@@ -259,9 +259,9 @@ fn a_factory_refuses_when_the_layers_are_ready() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let noted = record.clone();
-        let nobody = twistor::factory(|_| None::<Recorder>);
+        let refusing = twistor::factory(|_| None::<Recorder>);
         let listener = reactor
-            .listen_tcp(world.anywhere(), layered(nobody, move || Noted::new("layer", &noted)))
+            .listen_tcp(world.anywhere(), layered(refusing, move || Noted::new("layer", &noted)))
             .unwrap();
         let mut peer = world.connect(listener.address());
         assert_eq!(peer.read_to_end(&mut reactor), (Vec::new(), None));
@@ -492,7 +492,7 @@ impl Layer for GoesOn {
 fn a_layer_is_told_of_what_it_sent_when_told_of_what_was_sent() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (id, mut peer) = connection(world, &mut reactor, crate::world::nobody());
+        let (id, mut peer) = connection(world, &mut reactor, crate::world::idle_protocol());
         let mut transport = reactor.transport(id).unwrap();
         transport.add_layer(GoesOn(8));
         transport.write(b"hello");

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::{connection, narrow_connection, turns};
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::policy::{IdleTimedOut, IdleTimeout, ProtocolTimeout, idle_timeout};
 use twistor::testing::StringTransport;
 use twistor::{Layer, LayerContext, Producer, ProducerKind, Protocol, Reason, Transport};
@@ -183,7 +183,7 @@ impl Layer for Meter {
 fn a_layer_that_asks_for_it_is_told_of_each_byte_that_leaves() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
+        let (id, mut peer) = narrow_connection(world, &mut reactor, idle_protocol());
         let (told, untold) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         let mut transport = reactor.transport(id).unwrap();
         transport.add_layer(Meter { sent: Rc::clone(&told), watches: true });

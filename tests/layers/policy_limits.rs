@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::world::peer::turns;
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end, once, socket_address};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, once, socket_address};
 use twistor::policy::{limit_per_peer, limit_total};
 use twistor::{Address, Factory, Protocol, Reactor, factory, layered, shared};
 
@@ -50,7 +50,7 @@ fn overflow_connections_get_their_protocol_and_do_not_count() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let busy = || {
-            nobody().acting(|what, transport, _| {
+            idle_protocol().acting(|what, transport, _| {
                 if what == "made" {
                     transport.write(b"busy");
                     transport.lose_connection();
@@ -99,7 +99,7 @@ fn each_peer_has_its_own_limit() {
             bind: Some((other, 0).into()),
             ..twistor::ConnectTcp::from(socket_address(listener.address()))
         };
-        reactor.connect_tcp(to, once(nobody(), &Record::new())).unwrap();
+        reactor.connect_tcp(to, once(idle_protocol(), &Record::new())).unwrap();
         world.run_until(&mut reactor, "made", |_| record.count("made") == 3);
         assert_eq!(limited.with_factory(|limit| (limit.open(here), limit.open(other))), Some((2, 1)));
         crate::world::abort_all(&mut reactor);
@@ -122,7 +122,7 @@ fn the_count_is_right_in_every_path() {
             match mood {
                 "refuses" => None,
                 "panics while it is built" => panic!("a bug"),
-                _ => Some(Box::new(nobody().acting(move |what, transport, _| match (mood, what) {
+                _ => Some(Box::new(idle_protocol().acting(move |what, transport, _| match (mood, what) {
                     ("aborts at once", "made") => transport.abort_connection(),
                     ("closes at once", "made") => transport.lose_connection(),
                     ("panics when it is made", "made") => panic!("a bug"),

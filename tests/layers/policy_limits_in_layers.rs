@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::world::peer::{Peer, turns};
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end};
 use twistor::policy::{limit_per_peer, limit_total};
 use twistor::proxy_protocol::{ProxyOptions, behind_proxy};
 use twistor::{Factory, Layer, LayerContext, Reactor, Reason, layered, shared};
@@ -143,7 +143,7 @@ fn connections_awaiting_the_overflow_protocol_are_limited_too() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let busy = || {
-            nobody().acting(|what, transport, _| {
+            idle_protocol().acting(|what, transport, _| {
                 if what == "made" {
                     transport.write(b"busy");
                     transport.lose_connection();
@@ -235,7 +235,7 @@ fn the_place_is_free_when_the_loss_is_told() {
         let limited = shared(limit_total(
             move || {
                 let (noted, seen) = (noted.clone(), Rc::clone(&seen));
-                nobody().acting(move |what, transport, _| match what {
+                idle_protocol().acting(move |what, transport, _| match what {
                     "read lost" => transport.lose_connection(),
                     "lost" => {
                         let limited: std::cell::Ref<'_, Option<Box<dyn Fn() -> usize>>> = seen.borrow();

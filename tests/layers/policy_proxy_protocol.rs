@@ -138,7 +138,8 @@ fn outcome(world: &World, receiving: &ProxyOptions, bytes: &[u8], finish: bool) 
     let reasons = Rc::new(RefCell::new(Vec::new()));
     let inner = once(Recorder::new(&record), &Record::new());
     let factory = Telling { factory: behind_proxy(inner, receiving.clone()), reasons: Rc::clone(&reasons) };
-    let (innocent, _peer) = crate::world::peer::connection(world, &mut reactor, crate::world::nobody());
+    let (innocent, _peer) =
+        crate::world::peer::connection(world, &mut reactor, crate::world::idle_protocol());
     let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
     let mut peer = world.connect(listener.address());
     peer.send(bytes);
@@ -310,7 +311,7 @@ fn the_factory_and_the_protocol_can_read_the_header_values() {
             let host = transport.extension::<Header>()?.value(AUTHORITY)?;
             self.0.add(format!("built for {}", String::from_utf8_lossy(host)));
             let noted = self.0.clone();
-            Some(Box::new(crate::world::nobody().acting(move |what, transport, _| {
+            Some(Box::new(crate::world::idle_protocol().acting(move |what, transport, _| {
                 if matches!(what, "made" | "lost") {
                     let header = transport.extension::<Header>().unwrap();
                     noted.add(format!("{what}: {}", header.values.len()));

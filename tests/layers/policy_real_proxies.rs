@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, free_address, nobody, on_the_real_network, once};
+use crate::world::{Record, Recorder, free_address, idle_protocol, on_the_real_network, once};
 use twistor::proxy_protocol::{Header, ProxyOptions, Version, announced, behind_proxy};
 use twistor::{Address, Protocol, Reactor, Reason, Transport, factory};
 
@@ -88,7 +88,7 @@ fn haproxy_tells_who_its_clients_are_and_believes_us() {
         // Received data, and the client's address.
         let known = factory(move |_| {
             let noted = noted.clone();
-            Some(nobody().acting(move |what, transport, data| match what {
+            Some(idle_protocol().acting(move |what, transport, data| match what {
                 "data" => noted.add(format!("{} from {}", data.escape_ascii(), transport.peer())),
                 "read lost" => transport.lose_connection(),
                 _ => {}

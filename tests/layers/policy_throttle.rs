@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::{connection, turns};
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::policy::{RateLimits, Throttle, TokenBucket, throttled};
 use twistor::sim::{Host, Link, Simulation};
 use twistor::{ConnectTcp, Factory, Instant, Protocol, Reactor, Settings, Transport, factory, layered};
@@ -276,7 +276,7 @@ fn a_pause_between_two_transfers_saves_no_time() {
 fn bytes_that_left_a_throttled_connection_are_not_unsent() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let (id, mut peer) = connection(world, &mut reactor, idle_protocol());
         let mut transport = reactor.transport(id).unwrap();
         // 20 ms at this rate is 400 bytes.
         transport.add_layer(Throttle::new(Vec::new(), vec![TokenBucket::new(20_000)]));

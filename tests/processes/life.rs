@@ -71,17 +71,17 @@ fn an_exit_code_and_a_signal_are_told_apart() {
 fn a_program_that_cannot_be_run_is_an_error_that_names_it() {
     on_the_real_network(REAL, |world| {
         let reactor = &mut world.reactor();
-        let nobody = || Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
+        let watcher = || Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
         let missing = SpawnProcess::new("/no/such/program", [""; 0]);
-        let error = reactor.spawn_process(missing, nobody()).unwrap_err();
+        let error = reactor.spawn_process(missing, watcher()).unwrap_err();
         assert!(matches!(error, Error::CannotSpawn { .. }));
         assert!(error.to_string().starts_with("cannot run /no/such/program: No such file"), "{error}");
         let directory = SpawnProcess::new("/etc", [""; 0]);
-        let error = reactor.spawn_process(directory, nobody()).unwrap_err();
+        let error = reactor.spawn_process(directory, watcher()).unwrap_err();
         assert!(error.to_string().starts_with("cannot run /etc: Permission denied"), "{error}");
         let place =
             SpawnProcess { directory: Some("/no/where".into()), ..SpawnProcess::new("true", [""; 0]) };
-        let error = reactor.spawn_process(place, nobody()).unwrap_err();
+        let error = reactor.spawn_process(place, watcher()).unwrap_err();
         let said = "cannot run true: the working directory /no/where: No such file";
         assert!(error.to_string().starts_with(said), "{error}");
         assert_eq!((reactor.resource_count(), zombies()), (0, 0));
@@ -148,8 +148,8 @@ fn what_is_at_fault_is_named() {
         }
         for (what, expected, kind) in cases {
             let shown = format!("{what:?}");
-            let nobody = Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
-            match reactor.spawn_process(what, nobody).unwrap_err() {
+            let watcher = Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
+            match reactor.spawn_process(what, watcher).unwrap_err() {
                 Error::CannotSpawn { program, fault, source } => {
                     // A directory of PATH that this user may not search could contain the program.
                     let hidden = program == "no-such-program" && source.kind() == refused;
@@ -161,8 +161,8 @@ fn what_is_at_fault_is_named() {
         }
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         let owned = write("owned", "#!/no/\u{1b}]0;owned\u{7}\n", 0o755);
-        let nobody = Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
-        let said = reactor.spawn_process(program(&owned), nobody).unwrap_err().to_string();
+        let watcher = Watcher { seen: Seen::default(), started: Box::new(|_| unreachable!()) };
+        let said = reactor.spawn_process(program(&owned), watcher).unwrap_err().to_string();
         assert!(said.contains(r"its interpreter /no/\u{1b}]0;owned\u{7}: "), "{said}");
     });
 }

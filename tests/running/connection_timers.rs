@@ -95,7 +95,7 @@ struct Impatient {
     record: Record,
 }
 
-const PATIENCE: Duration = Duration::from_millis(50);
+const IDLE_TIMEOUT: Duration = Duration::from_millis(50);
 
 impl Protocol for Impatient {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
@@ -103,14 +103,14 @@ impl Protocol for Impatient {
             this.record.add("gave up");
             transport.abort_connection();
         };
-        self.timeout = Some(transport.call_later(PATIENCE, give_up));
+        self.timeout = Some(transport.call_later(IDLE_TIMEOUT, give_up));
     }
 
     fn data_received(&mut self, transport: &mut Transport<'_>, _: &[u8]) {
         if let Some(timeout) = self.timeout {
-            timeout.reset(transport.reactor(), PATIENCE).unwrap();
+            timeout.reset(transport.reactor(), IDLE_TIMEOUT).unwrap();
             let left = timeout.time(transport.reactor()).unwrap() - transport.now();
-            assert!(left <= PATIENCE && left > PATIENCE / 2, "{left:?}");
+            assert!(left <= IDLE_TIMEOUT && left > IDLE_TIMEOUT / 2, "{left:?}");
             self.record.add("heard");
         }
     }

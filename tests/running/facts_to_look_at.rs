@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::{connection, narrow_connection, turns};
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::{ConnectTcp, Producer, ProducerKind, Reactor, Transport};
 
 struct Quiet;
@@ -18,7 +18,7 @@ impl Producer for Quiet {
 fn whether_reading_is_paused() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (id, _peer) = connection(world, &mut reactor, nobody());
+        let (id, _peer) = connection(world, &mut reactor, idle_protocol());
         let mut transport = reactor.transport(id).unwrap();
         assert!(!transport.reading_paused());
         transport.pause_reading();
@@ -57,7 +57,7 @@ fn whether_too_much_waits_to_be_sent() {
 fn which_kind_of_producer_there_is() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (id, _peer) = connection(world, &mut reactor, nobody());
+        let (id, _peer) = connection(world, &mut reactor, idle_protocol());
         assert_eq!(reactor.transport(id).unwrap().producer(), None);
         for kind in [ProducerKind::Push, ProducerKind::Pull] {
             let mut transport = reactor.transport(id).unwrap();
@@ -100,9 +100,9 @@ fn the_ports_that_are_listened_on() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         assert_eq!(reactor.listeners(), []);
-        let first = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
-        let second = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
-        let (id, _peer) = connection(world, &mut reactor, nobody());
+        let first = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
+        let second = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
+        let (id, _peer) = connection(world, &mut reactor, idle_protocol());
         assert_eq!(reactor.listeners(), [first.clone(), second.clone()]);
         reactor.stop_listening(&first).unwrap();
         assert_eq!(reactor.listeners(), std::slice::from_ref(&second));
@@ -122,7 +122,7 @@ fn how_a_connector_connects() {
         let asked = ConnectTcp { timeout: Duration::from_secs(7), nodelay: false, ..unused.into() };
         let seen = Rc::new(RefCell::new(Vec::new()));
         let look = Rc::clone(&seen);
-        let factory = once(nobody(), &record).acting(move |what, connector| {
+        let factory = once(idle_protocol(), &record).acting(move |what, connector| {
             look.borrow_mut().push((what.to_owned(), connector.options().cloned()))
         });
         let id = reactor.connect_tcp(asked.clone(), factory).unwrap();

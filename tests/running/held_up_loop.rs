@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::connection;
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once, spend};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once, spend};
 use twistor::policy::idle_timeout;
 use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Simulation, Socket, SocketOptions};
 use twistor::stream::{StreamReader, start_server};
@@ -164,7 +164,7 @@ fn a_peer_that_never_pauses_puts_no_timeout_off_for_ever() {
         let settings = Settings { read_per_turn: 8192, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
-        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let (id, mut peer) = connection(world, &mut reactor, idle_protocol());
         let mut transport = reactor.transport(id).unwrap();
         for name in ["first", "second"] {
             let record = record.clone();

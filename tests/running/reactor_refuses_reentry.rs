@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_each_back_end, on_the_real_network, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, on_the_real_network, once};
 use twistor::{Address, DatagramProtocol, DatagramTransport, Error, ProcessProtocol, Reactor, SpawnProcess};
 
 fn is_refused(reactor: &mut Reactor) -> bool {
@@ -21,7 +21,7 @@ fn run_and_turn_inside_a_callback_are_refused_without_effect() {
             assert!(is_refused(reactor));
             noted.add("timed call");
         });
-        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         let client = Recorder::new(&record).acting(|what, transport, _| {
             assert!(is_refused(transport.reactor()));
             if what == "made" {
@@ -108,9 +108,9 @@ fn a_reactor_that_has_run_does_not_run_again_and_a_new_one_does() {
             world.run(&mut reactor);
             assert!(matches!(reactor.run(), Err(Error::ReactorFinished)));
             assert!(matches!(reactor.iterate(None), Err(Error::ReactorFinished)));
-            let listening = reactor.listen_tcp(world.anywhere(), nobody);
+            let listening = reactor.listen_tcp(world.anywhere(), idle_protocol);
             assert!(matches!(listening, Err(Error::ReactorFinished)));
-            let connecting = reactor.connect_tcp("127.0.0.1:9", once(nobody(), &Record::new()));
+            let connecting = reactor.connect_tcp("127.0.0.1:9", once(idle_protocol(), &Record::new()));
             assert!(matches!(connecting, Err(Error::ReactorFinished)));
             assert!(!reactor.stop() && !reactor.stop_gracefully() && !reactor.running());
             assert_eq!(reactor.resource_count(), 0);

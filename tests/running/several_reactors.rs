@@ -3,11 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_each_back_end, on_the_real_network, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, on_the_real_network, once};
 use twistor::{ListenTcp, Reactor, Settings};
 
 fn echo() -> Recorder {
-    nobody().echoing()
+    idle_protocol().echoing()
 }
 
 fn hello(record: &Record) -> Recorder {

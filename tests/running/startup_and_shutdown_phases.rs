@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::{Error, Phase, PhaseGuard, Reactor, SystemEvent, TriggerId};
 
 /// Records that the trigger ran, and whether the reactor was running.
@@ -127,7 +127,7 @@ fn the_loop_and_connections_stay_alive_while_shutdown_is_held() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().echoing()).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().echoing()).unwrap();
         let (address, shutting) = (listener.address().clone(), record.clone());
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
             shutting.add("shutting down");

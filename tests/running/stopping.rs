@@ -5,7 +5,7 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, once};
 use twistor::stream::{
     ConnectError, StreamError, StreamReader, StreamWriter, factory, open_connection, start_server,
 };
@@ -75,11 +75,11 @@ fn everything_that_is_open_or_under_way_is_lost_and_hears_so() {
                 let reactor = transport.reactor();
                 // In progress when the reactor stops: the `connect` call comes in the next turn at
                 // the earliest.
-                let factory = once(nobody(), &attempt);
+                let factory = once(idle_protocol(), &attempt);
                 reactor.connect_tcp(&address, factory).unwrap();
                 let id = reactor.connect_tcp(
                     &address,
-                    once(nobody(), &waits).acting(|what, connector| {
+                    once(idle_protocol(), &waits).acting(|what, connector| {
                         if what == "gone" {
                             assert!(!connector.connect(), "nothing new can begin");
                         }
@@ -112,7 +112,7 @@ fn a_waiting_connector_and_its_factory_end_with_the_reactor() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let client = once(nobody(), &record).acting(|what, connector| {
+        let client = once(idle_protocol(), &record).acting(|what, connector| {
             if what == "failed" {
                 assert!(connector.connect_later(Duration::from_secs(60)));
                 later(connector.reactor(), |reactor| {
@@ -132,7 +132,7 @@ fn stop_with_bytes_waiting(world: &World, graceful: bool) -> usize {
     const MUCH: usize = 8 << 20;
     let settings = Settings { write_buffer_limit: 2 * MUCH, ..Settings::default() };
     let mut reactor = world.reactor_with(settings);
-    let server = nobody().acting(move |what, transport, _| {
+    let server = idle_protocol().acting(move |what, transport, _| {
         if what == "made" {
             transport.write(&vec![b'x'; MUCH]);
             assert!(transport.write_buffer_size() > 0, "more than the system takes");
@@ -187,7 +187,7 @@ fn a_graceful_stop_begins_nothing_new() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), once(nobody(), &record)).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), once(idle_protocol(), &record)).unwrap();
         let address = listener.address().clone();
         let lost = record.clone();
         let client = Recorder::new(&record).acting(move |what, transport, _| match what {
@@ -195,10 +195,10 @@ fn a_graceful_stop_begins_nothing_new() {
                 transport.reactor().stop_gracefully();
             }
             "lost" => {
-                let again = once(nobody(), &Record::new());
+                let again = once(idle_protocol(), &Record::new());
                 let reactor = transport.reactor();
                 assert!(matches!(reactor.connect_tcp(&address, again), Err(Error::Stopping)));
-                let port = reactor.listen_tcp(&address, nobody);
+                let port = reactor.listen_tcp(&address, idle_protocol);
                 assert!(matches!(port, Err(Error::Stopping)));
                 lost.add("refused");
             }

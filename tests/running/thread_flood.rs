@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_each_back_end, on_the_real_network};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, on_the_real_network};
 use twistor::{Error, Settings};
 
 #[test]
@@ -48,7 +48,7 @@ fn connections_go_on_while_threads_flood_the_loop_with_calls() {
             .collect();
         world.run_until(&mut reactor, "the flood", |_| ran.load(Ordering::SeqCst) > 1000);
         let record = Record::new();
-        let server = nobody().echoing();
+        let server = idle_protocol().echoing();
         let listener = world.serve(&mut reactor, server);
         let client = Recorder::new(&record).acting(|what, transport, data| match what {
             "made" => transport.write(&[0]),

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_each_back_end};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end};
 use twistor::{DelayedCall, Error, Reactor, Result};
 
 const SOON: Duration = Duration::from_millis(1);
@@ -160,7 +160,7 @@ fn a_connections_call_is_dropped_with_the_connection() {
         let record = Record::new();
         let held = Rc::new(());
         let inside = Rc::clone(&held);
-        let listener = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         let client = Recorder::new(&record).acting(move |what, transport, _| {
             if what == "made" {
                 let inside = Rc::clone(&inside);

@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use crate::world::{Record, Recorder, World, nobody, on_the_real_network, once};
+use crate::world::{Record, Recorder, World, idle_protocol, on_the_real_network, once};
 use twistor::Error;
 use twistor::endpoint::{Adopted, ServerEndpoint, client_from_string, quote_argument, server_from_string};
 
@@ -49,12 +49,12 @@ fn a_unix_socket_is_named_by_its_path_or_its_abstract_name() {
 
         let mut reactor = world.reactor();
         let server = server_from_string(&format!("{text}:mode=640:unlink=no")).unwrap();
-        let listener = server.listen(&mut reactor, Box::new(nobody)).unwrap();
+        let listener = server.listen(&mut reactor, Box::new(idle_protocol)).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
         world.close(&mut reactor, &listener);
         assert!(path.exists());
         let refused = server_from_string(&format!("{text}:remove_stale=no")).unwrap();
-        let error = refused.listen(&mut reactor, Box::new(nobody)).unwrap_err();
+        let error = refused.listen(&mut reactor, Box::new(idle_protocol)).unwrap_err();
         assert_eq!(refusal(error).0, path.to_str().unwrap());
         std::fs::remove_dir_all(folder).unwrap();
 
@@ -72,7 +72,7 @@ fn a_descriptor_in_hand_is_an_endpoint_once() {
         let endpoint = Adopted::new(socket);
         assert_eq!(endpoint.describe(), format!("fd:{number}"));
         meets(world, &endpoint, &client);
-        let error = endpoint.listen(&mut world.reactor(), Box::new(nobody)).unwrap_err();
+        let error = endpoint.listen(&mut world.reactor(), Box::new(idle_protocol)).unwrap_err();
         assert_eq!(refusal(error), (format!("fd:{number}"), "it was used already".to_owned()));
         // One that nobody listened on is closed with its endpoint: the world counts.
         drop(Adopted::new(TcpListener::bind("127.0.0.1:0").unwrap()));
@@ -103,7 +103,7 @@ fn a_number_that_does_not_listen_is_refused_by_name() {
         let connected = std::os::unix::net::UnixStream::pair().unwrap();
         for number in [file.as_raw_fd(), connected.0.as_raw_fd(), 1_000_000] {
             let text = format!("fd:{number}");
-            let error = server_from_string(&text).unwrap().listen(&mut reactor, Box::new(nobody));
+            let error = server_from_string(&text).unwrap().listen(&mut reactor, Box::new(idle_protocol));
             assert_eq!(refusal(error.unwrap_err()).0, text);
         }
         for text in ["fd", "fd:", "fd:-1", "fd:x", "fd:99999999999", "fd:3:4", "fd:3:mode=1"] {
@@ -116,7 +116,8 @@ fn a_number_that_does_not_listen_is_refused_by_name() {
 fn without_systemd_there_is_nothing_to_listen_on() {
     on_the_real_network(DESCRIPTORS, |world| {
         let mut reactor = world.reactor();
-        let error = server_from_string("systemd:name=web").unwrap().listen(&mut reactor, Box::new(nobody));
+        let error =
+            server_from_string("systemd:name=web").unwrap().listen(&mut reactor, Box::new(idle_protocol));
         let (text, why) = refusal(error.unwrap_err());
         assert_eq!(text, "systemd:name=web");
         assert!(why.contains("no sockets were passed"), "{why}");

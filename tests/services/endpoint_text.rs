@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::endpoint::{
     Argument, ParseError, Registry, client_from_string, connect_protocol, quote_argument, server_from_string,
 };
@@ -25,7 +25,7 @@ fn a_server_and_a_client_from_text_meet() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let server = server_from_string("tcp:0:interface=127.0.0.1:backlog=50").unwrap();
-        let listener = server.listen(&mut reactor, Box::new(|| nobody().closing())).unwrap();
+        let listener = server.listen(&mut reactor, Box::new(|| idle_protocol().closing())).unwrap();
         assert_eq!(listener.address().ip(), Some("127.0.0.1".parse().unwrap()));
         let text = format!("tcp:127.0.0.1:{}:timeout=5", listener.address().port().unwrap());
         let client = client_from_string(&text).unwrap();
@@ -195,7 +195,7 @@ fn a_kind_of_endpoint_can_be_added_and_can_wrap_others() {
         let mut reactor = world.reactor();
         let text = format!("named:loop:0:name={}", quote_argument("a:b"));
         let endpoint = registry.server_from_string(&text).unwrap();
-        let listener = endpoint.listen(&mut reactor, Box::new(nobody)).unwrap();
+        let listener = endpoint.listen(&mut reactor, Box::new(idle_protocol)).unwrap();
         world.close(&mut reactor, &listener);
         let error = registry.server_from_string("named:loop:0:name=a\\:b:zz=1").err().unwrap();
         assert_eq!((error.key.as_deref(), error.position), (Some("zz"), 23));
@@ -210,7 +210,7 @@ fn a_protocol_that_is_ready_is_connected_or_its_failure_told() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
         let endpoint = ConnectTcp::try_from(listener.address()).unwrap();
         let ready = Recorder::new(&record).acting(|what, transport: &mut Transport<'_>, _| {
             if what == "made" {
@@ -225,7 +225,7 @@ fn a_protocol_that_is_ready_is_connected_or_its_failure_told() {
 
         let why = Rc::new(RefCell::new(None));
         let told = Rc::clone(&why);
-        let failed = connect_protocol(&mut reactor, &endpoint, nobody(), move |_, reason| {
+        let failed = connect_protocol(&mut reactor, &endpoint, idle_protocol(), move |_, reason| {
             *told.borrow_mut() = Some(reason.clone());
         });
         failed.unwrap();
@@ -234,7 +234,7 @@ fn a_protocol_that_is_ready_is_connected_or_its_failure_told() {
 
         let (filtered, told) = (world.filtered(), Rc::clone(&why));
         let endpoint = ConnectTcp::from(filtered.address);
-        let given_up = connect_protocol(&mut reactor, &endpoint, nobody(), move |_, reason| {
+        let given_up = connect_protocol(&mut reactor, &endpoint, idle_protocol(), move |_, reason| {
             *told.borrow_mut() = Some(reason.clone());
         });
         reactor.connector(given_up.unwrap()).unwrap().stop_connecting().unwrap();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, World, kind, nobody, on_each_back_end, socket_address};
+use crate::world::{Record, Recorder, World, idle_protocol, kind, on_each_back_end, socket_address};
 use twistor::policy::{TrafficCounter, count_traffic};
 use twistor::service::{
     AttemptError, Backoff, ClientService, ClientState, ConnectError, Service, StopToken, run_service,
@@ -95,7 +95,7 @@ fn the_service_reconnects_and_counts_consecutive_failures() {
         assert_eq!((service.failures(), *waits.borrow() == [1, 2, 3]), (3, true));
         assert!(answer.borrow().is_none());
 
-        let listener = reactor.listen_tcp(address, nobody).unwrap();
+        let listener = reactor.listen_tcp(address, idle_protocol).unwrap();
         let first = wait(world, &mut reactor, &answer).unwrap();
         assert_eq!((service.connection(), service.failures()), (Some(first), 0));
         waits.borrow_mut().clear();
@@ -159,7 +159,7 @@ fn an_existing_connection_is_reported_later_and_stop_flushes() {
 fn a_waiter_can_give_up_after_n_failures_with_the_last_reason() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let service = hurried(world.unused(), nobody);
+        let service = hurried(world.unused(), idle_protocol);
         start(&service, &mut reactor);
         let patient = ask(&service, &mut reactor);
         let answers: Rc<RefCell<Vec<(u32, ConnectError)>>> = Rc::default();
@@ -195,7 +195,7 @@ fn a_connection_counts_only_once_it_is_prepared() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (record, prepared) = (Record::new(), Rc::new(Cell::new(0)));
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
         let count = Rc::clone(&prepared);
         let service = hurried(socket_address(listener.address()), recorders(&record))
             .prepare_limit(LIMIT)
@@ -251,7 +251,7 @@ fn a_connection_counts_only_once_it_is_prepared() {
 fn a_connection_refused_or_closed_during_setup_is_a_failure() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
         let to = socket_address(listener.address());
         let refusing = twistor::factory(|_| None::<Recorder>);
         let acting = |act| Recorders { record: Record::new(), act };
@@ -308,7 +308,7 @@ fn the_service_gives_up_with_its_policy_and_can_start_again() {
         world.run_until_idle(&mut reactor);
         assert_eq!(record.take(), ["factory starts", "factory stops"]);
 
-        let listener = reactor.listen_tcp(address, || nobody().closing()).unwrap();
+        let listener = reactor.listen_tcp(address, || idle_protocol().closing()).unwrap();
         start(&service, &mut reactor);
         let answer = ask(&service, &mut reactor);
         wait(world, &mut reactor, &answer).unwrap();
@@ -322,10 +322,11 @@ fn the_service_gives_up_with_its_policy_and_can_start_again() {
 fn an_invalid_endpoint_is_a_failure_and_a_policy_panic_gives_up() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let service = ClientService::new(ConnectTcp::new("no host", 80), nobody).retry_with(|failures, _| {
-            assert!(failures < 2, "it panics");
-            Some(Duration::ZERO)
-        });
+        let service =
+            ClientService::new(ConnectTcp::new("no host", 80), idle_protocol).retry_with(|failures, _| {
+                assert!(failures < 2, "it panics");
+                Some(Duration::ZERO)
+            });
         start(&service, &mut reactor);
         let answer = ask(&service, &mut reactor);
         let Err(ConnectError::Failed { failures: 2, last: AttemptError::Endpoint(why) }) =
@@ -345,8 +346,8 @@ fn an_invalid_endpoint_is_a_failure_and_a_policy_panic_gives_up() {
 fn a_waiter_may_stop_the_service_and_its_panic_is_contained() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let listener = reactor.listen_tcp(world.anywhere(), || nobody().closing()).unwrap();
-        let service = hurried(socket_address(listener.address()), nobody);
+        let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
+        let service = hurried(socket_address(listener.address()), idle_protocol);
         let record = Record::new();
         service.when_connected(&mut reactor, |_, _| panic!("it panics"));
         let (stops, told) = (service.clone(), record.clone());
@@ -415,7 +416,7 @@ fn clients_of_a_server_that_was_away_come_back_one_by_one() {
 fn the_layers_of_its_factory_stand_in_its_connections() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let listener = world.serve(&mut reactor, nobody().echoing());
+        let listener = world.serve(&mut reactor, idle_protocol().echoing());
         let total = TrafficCounter::new();
         let record = Record::new();
         let asks = Recorders {

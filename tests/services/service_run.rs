@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::world::child::test_path;
 use crate::world::child::{self, Child};
 use crate::world::folder::Folder;
-use crate::world::{nobody, on_the_real_network};
+use crate::world::{idle_protocol, on_the_real_network};
 use rustix::process::Signal;
 use twistor::service::{Failure, MultiService, RunSettings, Service, ServiceError, StopToken, TimerService};
 use twistor::service::{StreamServerService, notify_status, run_with};
@@ -161,7 +161,7 @@ fn what_its_user_can_put_right_has_exit_code_2() {
         struct BadAddress;
         impl Service for BadAddress {
             fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
-                reactor.listen_tcp("somewhere", nobody)?;
+                reactor.listen_tcp("somewhere", idle_protocol)?;
                 Ok(())
             }
         }
@@ -310,9 +310,9 @@ fn a_manager_may_use_an_abstract_name_be_slow_or_be_absent() {
         hear(&manager, "STOPPING=1");
         assert_eq!(child.code(), 0);
 
-        for nobody in ["/nowhere/at/all", "vsock:2:1234", "@", ""] {
+        for socket in ["/nowhere/at/all", "vsock:2:1234", "@", ""] {
             let mut child =
-                program(test, &format!("export NOTIFY_SOCKET={nobody};"), RunSettings::default(), SAYS);
+                program(test, &format!("export NOTIFY_SOCKET={socket};"), RunSettings::default(), SAYS);
             child.says("runs");
             child.kill(Signal::TERM);
             assert_eq!(child.code(), 0);
@@ -372,7 +372,7 @@ fn privileges_are_dropped_for_good_between_the_start_phases() {
         if child::inside() {
             let services = MultiService::new();
             services.add(SAYS).unwrap();
-            let port = StreamServerService::new(ListenTcp::new(([127, 0, 0, 1], 0)), nobody);
+            let port = StreamServerService::new(ListenTcp::new(([127, 0, 0, 1], 0)), idle_protocol);
             services.add(port).unwrap();
             services.add(Looks).unwrap();
             return drop(program(test, "", settings, services));

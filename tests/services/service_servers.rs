@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::turns;
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end};
 use twistor::endpoint::{client_from_string, server_from_string};
 use twistor::service::{ClientService, MultiService, Service, StopToken, StreamServerService};
 use twistor::{Error, Factory, ListenTcp, Reactor, Settings};
@@ -33,7 +33,7 @@ fn stop(service: &StreamServerService, reactor: &mut Reactor) -> Rc<Cell<bool>> 
 fn a_service_listens_from_privileged_start_until_its_stop() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let mut service = service(world, nobody);
+        let mut service = service(world, idle_protocol);
         assert!(service.listener().is_none());
         service.privileged_start(&mut reactor).unwrap();
         let listener = service.listener().unwrap();
@@ -81,7 +81,7 @@ fn a_graceful_stop_waits_for_connections_that_end_by_themselves() {
         let service =
             service(world, move || Recorder::new(&notes).echoing()).graceful(Duration::from_secs(3600));
         start(&service, &mut reactor);
-        let other = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let other = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         let address = service.listener().unwrap().address().clone();
         let (first, second) = (world.connect(&address), world.connect(&address));
         let unconcerned = world.connect(other.address());
@@ -122,12 +122,12 @@ fn a_graceful_stop_aborts_what_has_not_ended_within_its_limit() {
 fn a_failed_listen_names_the_service_and_the_address() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let taken = reactor.listen_tcp(world.anywhere(), nobody).unwrap();
+        let taken = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         let services = MultiService::new();
-        let held = service(world, nobody);
+        let held = service(world, idle_protocol);
         services.add(held.clone()).unwrap();
-        let web =
-            StreamServerService::new(ListenTcp::try_from(taken.address()).unwrap(), nobody).named("web");
+        let web = StreamServerService::new(ListenTcp::try_from(taken.address()).unwrap(), idle_protocol)
+            .named("web");
         services.add(web).unwrap();
         let error = services.clone().privileged_start(&mut reactor).unwrap_err();
         let text = error.to_string();
@@ -154,7 +154,7 @@ fn endpoints_parsed_from_text_can_serve_and_connect() {
         start(&server, &mut reactor);
         let port = crate::world::socket_address(server.listener().unwrap().address()).port();
         let endpoint = client_from_string(&format!("tcp:127.0.0.1:{port}")).unwrap();
-        let mut client = ClientService::new(endpoint, nobody);
+        let mut client = ClientService::new(endpoint, idle_protocol);
         client.start(&mut reactor).unwrap();
         world.run_until(&mut reactor, "made", |_| record.has("made"));
         client.stop(&mut reactor, StopToken::ignored());

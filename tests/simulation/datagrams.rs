@@ -234,8 +234,8 @@ fn an_empty_one_is_one() {
 #[test]
 fn one_to_nobody_vanishes() {
     let (simulation, _, far, one, _other) = two(Link::instant());
-    let nobody: [SocketAddr; 2] = [(simulation.address(far), 9).into(), "203.0.113.7:9".parse().unwrap()];
-    for to in nobody {
+    let closed: [SocketAddr; 2] = [(simulation.address(far), 9).into(), "203.0.113.7:9".parse().unwrap()];
+    for to in closed {
         assert_eq!(one.send_to(b"hello", to).unwrap(), 5);
     }
     assert_eq!(errno(one.recv_from(&mut [0; 8])), Some(Errno::EAGAIN));
@@ -398,9 +398,9 @@ fn what_may_take_no_hop_stays_on_its_host() {
 #[test]
 fn a_refusal_travels_back_and_may_be_lost_on_its_way() {
     let (mut simulation, hosts, _, came) = three();
-    let nobody: SocketAddr = (simulation.address(hosts[1]), 10).into();
+    let closed: SocketAddr = (simulation.address(hosts[1]), 10).into();
     let ask = |simulation: &mut Simulation| {
-        let id = simulation.reactor(hosts[0]).connect_udp(nobody, Listens(Rc::clone(&came[0]))).unwrap();
+        let id = simulation.reactor(hosts[0]).connect_udp(closed, Listens(Rc::clone(&came[0]))).unwrap();
         simulation.reactor(hosts[0]).datagram_transport(id).unwrap().write(b"hello").unwrap();
     };
     ask(&mut simulation);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, once};
+use crate::world::{Record, Recorder, idle_protocol, once};
 use twistor::sim::{
     Call, CallKind, Chaos, Errno, Fault, FaultKind, Host, Link, Network, Packet, PacketKind, Random, Rule,
     Simulation, Socket, SocketListener, SocketOptions, Verdict,
@@ -118,7 +118,7 @@ fn at_two_ports(wrong: fn(&Network, Host, Option<u16>), port: Option<u16>) -> [[
     let (mut simulation, server, client) = two_hosts();
     for port in [80, 81] {
         let at: SocketAddr = ([0, 0, 0, 0], port).into();
-        simulation.reactor(server).listen_tcp(at, nobody).unwrap();
+        simulation.reactor(server).listen_tcp(at, idle_protocol).unwrap();
     }
     let try_both = |simulation: &mut Simulation| {
         [80, 81].map(|port| {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, once};
+use crate::world::{Record, Recorder, idle_protocol, once};
 use twistor::sim::{
     Errno, FaultKind, Host, Latency, Link, Network, Simulation, Socket, SocketListener, SocketOptions,
 };
@@ -61,7 +61,7 @@ fn arrivals(simulation: &mut Simulation, host: Host) -> Rc<RefCell<Vec<Instant>>
     let told = Rc::clone(&times);
     let build = move || {
         let told = Rc::clone(&told);
-        nobody().acting(move |what, transport, _| {
+        idle_protocol().acting(move |what, transport, _| {
             if what == "data" {
                 told.borrow_mut().push(transport.now());
             }
@@ -275,7 +275,7 @@ const GIVEN_UP: Duration = Duration::from_millis(924_600);
 /// Returns the time after which a writer learns that its connection is lost.
 fn lost_after(cut: impl Fn(&Network, Host, Host)) -> Duration {
     let (mut simulation, near, far) = two_hosts(Link::fixed(MOMENT));
-    simulation.reactor(far).listen_tcp("0.0.0.0:80", nobody).unwrap();
+    simulation.reactor(far).listen_tcp("0.0.0.0:80", idle_protocol).unwrap();
     let lost = Rc::new(RefCell::new(None));
     let told = Rc::clone(&lost);
     let writer = Recorder::new(&Record::new()).acting(move |what, transport, _| {
@@ -335,7 +335,7 @@ fn the_system_gives_a_connect_up_after_127_seconds() {
 #[test]
 fn a_connect_into_a_partition_times_out_here_or_in_the_kernel() {
     let (mut simulation, near, far) = two_hosts(Link::default());
-    simulation.reactor(far).listen_tcp("0.0.0.0:80", nobody).unwrap();
+    simulation.reactor(far).listen_tcp("0.0.0.0:80", idle_protocol).unwrap();
     simulation.partition(near, far);
     let (patient, hasty) = (Record::new(), Record::new());
     for (record, timeout) in [(&hasty, 5 * SECOND), (&patient, 3600 * SECOND)] {
@@ -352,7 +352,7 @@ fn a_connect_into_a_partition_times_out_here_or_in_the_kernel() {
 #[test]
 fn a_connect_goes_on_when_the_partition_ends_in_time() {
     let (mut simulation, near, far) = two_hosts(Link::default());
-    simulation.reactor(far).listen_tcp("0.0.0.0:80", nobody).unwrap();
+    simulation.reactor(far).listen_tcp("0.0.0.0:80", idle_protocol).unwrap();
     simulation.partition(near, far);
     let record = Record::new();
     let to = ConnectTcp { timeout: 60 * SECOND, ..ConnectTcp::new("far", 80) };
@@ -410,7 +410,7 @@ fn connects(simulation: &mut Simulation, near: Host, to: &str) -> String {
 #[test]
 fn a_name_leads_to_its_host_and_so_do_all_its_addresses() {
     let (mut simulation, near, far) = two_hosts(Link::default());
-    simulation.reactor(far).listen_tcp("0.0.0.0:80", nobody).unwrap();
+    simulation.reactor(far).listen_tcp("0.0.0.0:80", idle_protocol).unwrap();
     simulation.add_address(far, "203.0.113.7".parse().unwrap());
     simulation.add_name("www.example.org", &["203.0.113.7".parse().unwrap()]);
     for (to, found) in [
@@ -433,7 +433,7 @@ fn a_name_leads_to_its_host_and_so_do_all_its_addresses() {
 fn hosts_reach_each_other_over_ipv6() {
     let (mut simulation, near, far) = two_hosts(Link::default());
     let listen = ListenTcp::new("[fd00::2]:80".parse::<SocketAddr>().unwrap());
-    simulation.reactor(far).listen_tcp(listen, nobody).unwrap();
+    simulation.reactor(far).listen_tcp(listen, idle_protocol).unwrap();
     assert_eq!(connects(&mut simulation, near, "[fd00::2]:80"), "made [fd00::2]:80");
     // The name has an address of each family; one is refused.
     assert_eq!(connects(&mut simulation, near, "far:80"), "made [fd00::2]:80");
@@ -443,7 +443,7 @@ fn hosts_reach_each_other_over_ipv6() {
 fn ports_of_one_host_are_its_own() {
     let (mut simulation, near, far) = two_hosts(Link::default());
     let same = "0.0.0.0:80";
-    simulation.reactor(far).listen_tcp(same, nobody).unwrap();
-    simulation.reactor(near).listen_tcp(same, nobody).unwrap();
-    assert!(simulation.reactor(near).listen_tcp(same, nobody).is_err());
+    simulation.reactor(far).listen_tcp(same, idle_protocol).unwrap();
+    simulation.reactor(near).listen_tcp(same, idle_protocol).unwrap();
+    assert!(simulation.reactor(near).listen_tcp(same, idle_protocol).is_err());
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, once};
+use crate::world::{Record, Recorder, idle_protocol, once};
 use twistor::sim::{CallKind, Chaos, FaultKind, Host, Link, RunError, Simulation, SocketOptions, Step};
 use twistor::{Phase, Protocol, Reactor, Settings, Signal, SystemEvent, Transport};
 
@@ -19,7 +19,7 @@ const MOMENT: Duration = Duration::from_millis(10);
 fn connected(seed: u64) -> (Simulation, Host, Host, Record) {
     let mut simulation = Simulation::new(seed);
     let (server, client) = (simulation.host("server"), simulation.host("client"));
-    simulation.reactor(server).listen_tcp("0.0.0.0:80", || nobody().echoing()).unwrap();
+    simulation.reactor(server).listen_tcp("0.0.0.0:80", || idle_protocol().echoing()).unwrap();
     let record = Record::new();
     let factory = once(Recorder::new(&record), &Record::new());
     simulation.reactor(client).connect_tcp("server:80", factory).unwrap();
@@ -174,7 +174,7 @@ fn a_host_has_no_reactor_between_its_end_and_its_restart() {
         if why == "has crashed" {
             simulation.restart(server).unwrap();
         }
-        let listen = |reactor: &mut Reactor| reactor.listen_tcp("0.0.0.0:80", nobody).map(drop);
+        let listen = |reactor: &mut Reactor| reactor.listen_tcp("0.0.0.0:80", idle_protocol).map(drop);
         simulation.boot(server, listen).unwrap();
         assert_eq!(simulation.reactor(server).resource_count(), 1);
     }
@@ -219,7 +219,7 @@ fn a_failed_boot_fails_a_restart_and_a_run_with_chaos() {
     let first = Cell::new(true);
     let boot = move |reactor: &mut Reactor| match first.replace(false) {
         true => Ok(()),
-        false => reactor.listen_tcp("203.0.113.1:80", nobody).map(drop),
+        false => reactor.listen_tcp("203.0.113.1:80", idle_protocol).map(drop),
     };
     simulation.boot(host, boot).unwrap();
     assert!(simulation.restart(host).is_err(), "the address is nobody's");
@@ -358,7 +358,7 @@ fn restarts_run_the_boot_again_and_every_end_is_reported() {
     let (boots, ends) = (record.clone(), record.clone());
     let boot = move |reactor: &mut Reactor| {
         boots.add("boots");
-        reactor.listen_tcp("0.0.0.0:80", nobody).map(drop)
+        reactor.listen_tcp("0.0.0.0:80", idle_protocol).map(drop)
     };
     simulation.boot(host, boot).unwrap();
     simulation.on_end(host, move |_| ends.add("ends"));

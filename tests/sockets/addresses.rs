@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::world::peer::{connection, turns};
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, once};
 use twistor::{Address, ConnectTcp, Reactor, Transport};
 
 /// Records both addresses at each callback.
@@ -60,7 +60,7 @@ fn so_it_is_with_ipv6() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let here: SocketAddr = "[::1]:0".parse().unwrap();
-        if let Ok(listener) = reactor.listen_tcp(here, nobody) {
+        if let Ok(listener) = reactor.listen_tcp(here, idle_protocol) {
             reactor.stop_listening(&listener).unwrap();
             both_sides_agree(world, &mut reactor, here);
         } else {
@@ -76,7 +76,7 @@ fn both_addresses_are_still_known_after_a_reset() {
         let addresses = Record::new();
         let note = addresses.clone();
         // The first request for the address.
-        let protocol = nobody().acting(move |what, transport, _| {
+        let protocol = idle_protocol().acting(move |what, transport, _| {
             if what == "lost" {
                 let host = transport.host();
                 note.add(format!("{} {host}", transport.peer()));
@@ -96,7 +96,7 @@ fn the_peer_address_is_known_after_a_reset_before_accept() {
         let mut reactor = world.reactor();
         let addresses = Record::new();
         let note = addresses.clone();
-        let protocol = nobody().acting(move |what, transport, _| {
+        let protocol = idle_protocol().acting(move |what, transport, _| {
             note.add(format!("{what} {}", transport.peer()));
         });
         let listener = world.serve(&mut reactor, protocol);
@@ -115,13 +115,13 @@ fn a_connection_comes_from_the_address_that_it_was_bound_to() {
         let mut reactor = world.reactor();
         let hosts = Record::new();
         let note = hosts.clone();
-        let listener = world.serve(&mut reactor, nobody());
+        let listener = world.serve(&mut reactor, idle_protocol());
         let Address::Tcp(address) = listener.address() else { panic!("it is TCP") };
         let bound = ConnectTcp {
             bind: Some(SocketAddr::new(world.second_address(), 0)),
             ..ConnectTcp::new(address.ip().to_string(), address.port())
         };
-        let protocol = nobody().acting(move |what, transport: &mut Transport<'_>, _| {
+        let protocol = idle_protocol().acting(move |what, transport: &mut Transport<'_>, _| {
             if what == "made" {
                 note.add(transport.host().ip().unwrap().to_string());
                 transport.abort_connection();

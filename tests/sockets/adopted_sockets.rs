@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use crate::world::{Record, Recorder, nobody, on_the_real_network, once};
+use crate::world::{Record, Recorder, idle_protocol, on_the_real_network, once};
 use twistor::{Address, DatagramProtocol, DatagramTransport, Error};
 
 const KERNEL: &str = "descriptors are the system's";
@@ -115,14 +115,14 @@ fn what_is_not_what_it_is_taken_for_is_refused_and_closed() {
         };
         let listening = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
         for descriptor in [file(), udp(), bound()] {
-            let refused = reactor.adopt_listener(descriptor, nobody).unwrap_err();
+            let refused = reactor.adopt_listener(descriptor, idle_protocol).unwrap_err();
             assert!(matches!(refused, Error::CannotListen { call: "adopt", .. }), "{refused}");
         }
         for descriptor in [file(), udp(), listening()] {
-            let refused = reactor.adopt_connection(descriptor, nobody()).unwrap_err();
+            let refused = reactor.adopt_connection(descriptor, idle_protocol()).unwrap_err();
             assert!(matches!(refused, Error::System { call: "adopt", .. }), "{refused}");
         }
-        let refused = reactor.adopt_connection(bound(), nobody()).unwrap_err();
+        let refused = reactor.adopt_connection(bound(), idle_protocol()).unwrap_err();
         assert!(matches!(refused, Error::System { call: "getpeername", .. }), "{refused}");
         for descriptor in [file(), listening()] {
             assert!(reactor.adopt_datagram(descriptor, Echo(Record::new())).is_err());
@@ -141,8 +141,8 @@ fn a_socket_of_another_family_is_refused_as_such() {
             OwnedFd::from(socket2::Socket::new(domain, kind, None).unwrap())
         };
         let refused = [
-            reactor.adopt_listener(netlink(), nobody).err(),
-            reactor.adopt_connection(netlink(), nobody()).err(),
+            reactor.adopt_listener(netlink(), idle_protocol).err(),
+            reactor.adopt_connection(netlink(), idle_protocol()).err(),
             reactor.adopt_datagram(netlink(), Echo(Record::new())).err(),
         ];
         for error in refused.map(Option::unwrap) {
@@ -163,7 +163,7 @@ fn the_file_of_an_adopted_unix_socket_stays() {
             crate::world::temp_dir::short_temp_dir().join(format!("twistor-adopted-{}", std::process::id()));
         let mut reactor = world.reactor();
         let listener = UnixListener::bind(&path).unwrap();
-        let adopted = reactor.adopt_listener(listener.into(), nobody).unwrap();
+        let adopted = reactor.adopt_listener(listener.into(), idle_protocol).unwrap();
         world.close(&mut reactor, &adopted);
         assert!(path.exists());
         std::fs::remove_file(path).unwrap();
@@ -226,7 +226,7 @@ fn both_ends_of_an_adopted_pair_are_unnamed() {
         let (one, other) = UnixStream::pair().unwrap();
         let record = Record::new();
         let noted = record.clone();
-        let protocol = nobody().acting(move |what, transport, _| match what {
+        let protocol = idle_protocol().acting(move |what, transport, _| match what {
             "made" => {
                 let unnamed = Address::Unix(twistor::UnixAddress::UNNAMED);
                 assert_eq!(transport.peer(), &unnamed);

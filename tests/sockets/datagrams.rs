@@ -237,11 +237,11 @@ fn an_unconnected_socket_is_not_told_of_refusals() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let gone = reactor.listen_udp(world.anywhere(), Mailbox::new(&Record::new())).unwrap();
-        let nobody = Address::Udp(host(&mut reactor, gone));
+        let closed = Address::Udp(host(&mut reactor, gone));
         stop(world, &mut reactor, &[gone]);
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
         let me = Address::Udp(host(&mut reactor, server));
-        reactor.datagram_transport(server).unwrap().write_to(b"anybody?", &nobody).unwrap();
+        reactor.datagram_transport(server).unwrap().write_to(b"anybody?", &closed).unwrap();
         reactor.datagram_transport(server).unwrap().write_to(b"me", &me).unwrap();
         world.run_until(&mut reactor, "mine", |_| record.has("datagram me"));
         stop(world, &mut reactor, &[server]);

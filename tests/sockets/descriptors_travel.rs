@@ -183,8 +183,8 @@ fn what_cannot_travel_is_refused_and_closed() {
         assert_eq!(events.iter().filter(|event| event.starts_with("descriptor")).count(), 253);
         // TCP cannot carry descriptors.
         let mut reactor = world.reactor();
-        let listener = world.serve(&mut reactor, crate::world::nobody().closing());
-        let asks = crate::world::nobody().acting(move |what, transport, _| {
+        let listener = world.serve(&mut reactor, crate::world::idle_protocol().closing());
+        let asks = crate::world::idle_protocol().acting(move |what, transport, _| {
             if what == "made" {
                 assert!(transport.write_descriptors(b"x", vec![letter("x")]).is_err());
                 assert!(transport.receive_descriptors().is_err());

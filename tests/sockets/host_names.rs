@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::endpoint::{ConnectUdp, DatagramEndpoint};
 use twistor::sim::{CallKind, Errno, Fault, Host, Link, Simulation};
 use twistor::{
@@ -74,7 +74,7 @@ fn names_that_hang_hold_up_no_healthy_ones() {
     let (mut simulation, server, client) = two_hosts();
     let address = simulation.address(server);
     simulation.set_look_up_time(Duration::from_millis(30));
-    simulation.reactor(server).listen_tcp("0.0.0.0:80", nobody).unwrap();
+    simulation.reactor(server).listen_tcp("0.0.0.0:80", idle_protocol).unwrap();
     let record = Record::new();
     let connect = |simulation: &mut Simulation, name: &str| {
         let to = ConnectTcp { timeout: 5 * SECOND, ..ConnectTcp::new(name, 80) };
@@ -118,7 +118,7 @@ fn a_name_that_no_thread_came_to_is_no_fault_of_the_resolver() {
 fn the_limit_counts_from_when_the_resolver_was_asked() {
     let (mut simulation, server, client) = two_hosts();
     simulation.set_settings(client, one_thread());
-    simulation.reactor(server).listen_tcp("0.0.0.0:80", nobody).unwrap();
+    simulation.reactor(server).listen_tcp("0.0.0.0:80", idle_protocol).unwrap();
     let record = Record::new();
     for name in ["first.example", "good.example"] {
         simulation.hold_name(name, true);
@@ -151,7 +151,7 @@ fn a_look_up_that_nobody_wants_any_more_leaves_the_queue() {
     let found = Rc::new(RefCell::new(None));
     let told = Rc::clone(&found);
     reactor.resolve("good.example", 80, move |_, result| *told.borrow_mut() = Some(result)).unwrap();
-    let client_connects = reactor.connect_tcp("good.example:80", nobody).unwrap();
+    let client_connects = reactor.connect_tcp("good.example:80", idle_protocol).unwrap();
     reactor.iterate(Some(Duration::ZERO)).unwrap();
     assert_eq!(reactor.resource_count(), 1004);
     reactor.connector(client_connects).unwrap().stop_connecting().unwrap();
@@ -237,7 +237,7 @@ fn a_wait_for_a_thread_takes_no_time_from_connecting() {
     let (mut simulation, server, client) = two_hosts();
     simulation.set_settings(client, one_thread());
     simulation.set_links(Link::fixed(Duration::from_millis(300)));
-    simulation.reactor(server).listen_tcp("0.0.0.0:80", nobody).unwrap();
+    simulation.reactor(server).listen_tcp("0.0.0.0:80", idle_protocol).unwrap();
     let record = Record::new();
     simulation.hold_name("first.example", true);
     for name in ["first.example", "good.example"] {

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end, on_the_real_network, once};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, on_the_real_network, once};
 use twistor::endpoint::{client_from_string, server_from_string};
 use twistor::sim::Simulation;
 use twistor::{ConnectTcp, ListenTcp, ListenUdp, Reason};
@@ -23,7 +23,7 @@ fn closing(record: &Record) -> Recorder {
 fn connects(world: &World, listen: &str, to: impl Fn(u16) -> ConnectTcp) {
     let mut reactor = world.reactor();
     let record = Record::new();
-    let listener = reactor.listen_tcp(listen, || nobody().closing()).unwrap();
+    let listener = reactor.listen_tcp(listen, || idle_protocol().closing()).unwrap();
     let port = listener.address().port().unwrap();
     reactor.connect_tcp(to(port), once(closing(&record), &record)).unwrap();
     world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
@@ -39,7 +39,7 @@ fn a_zone_is_a_name_or_a_number_and_may_be_given_anywhere() {
         }
         let mut reactor = world.reactor();
         let server = server_from_string("tcp:0:interface=[::1%lo]").unwrap();
-        let listener = server.listen(&mut reactor, Box::new(|| nobody().closing())).unwrap();
+        let listener = server.listen(&mut reactor, Box::new(|| idle_protocol().closing())).unwrap();
         let port = listener.address().port().unwrap();
         let record = Record::new();
         let client = client_from_string(&format!("tcp:[::1%lo]:{port}")).unwrap();
@@ -74,7 +74,7 @@ fn a_simulated_listeners_zoned_address_can_be_connected_to() {
     let address: Ipv6Addr = "fe80::7".parse().unwrap();
     simulation.add_address(server, address.into());
     let here = SocketAddr::from(SocketAddrV6::new(address, 80, 0, 2));
-    let listener = simulation.reactor(server).listen_tcp(here, || nobody().closing()).unwrap();
+    let listener = simulation.reactor(server).listen_tcp(here, || idle_protocol().closing()).unwrap();
     assert_eq!(listener.address().to_string(), "[fe80::7%2]:80");
     for to in [ConnectTcp::try_from(listener.address()).unwrap(), ConnectTcp::new("fe80::7%eth0", 80)] {
         let record = Record::new();
@@ -105,7 +105,7 @@ fn a_link_local_listener_can_be_connected_to_by_its_address() {
         };
         let mut reactor = world.reactor();
         let here = SocketAddr::from(SocketAddrV6::new(address, 0, 0, index));
-        let listener = reactor.listen_tcp(here, || nobody().closing()).unwrap();
+        let listener = reactor.listen_tcp(here, || idle_protocol().closing()).unwrap();
         let record = Record::new();
         let client = once(closing(&record), &record);
         reactor.connect_tcp(listener.address(), client).unwrap();

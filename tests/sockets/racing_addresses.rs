@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, nobody, on_the_real_network, once};
+use crate::world::{Record, Recorder, idle_protocol, on_the_real_network, once};
 use twistor::sim::{
     Errno, Host, Latency, Link, Network, Packet, PacketKind, Random, Rule, Simulation, Verdict,
 };
@@ -77,7 +77,7 @@ impl Place {
             match does {
                 Listens => {
                     let at = if *family == 6 { "[::]:80" } else { "0.0.0.0:80" };
-                    simulation.reactor(host).listen_tcp(at, nobody).unwrap();
+                    simulation.reactor(host).listen_tcp(at, idle_protocol).unwrap();
                 }
                 Refuses => {}
                 Nothing => simulation.drop_connects(host, None),
@@ -145,7 +145,7 @@ impl Factory for Asking {
     fn build_protocol(&mut self, _: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
         let outcome = Rc::clone(&self.outcome);
         let peer = peer.socket_address().unwrap();
-        Some(Box::new(nobody().acting(move |what, transport, _| {
+        Some(Box::new(idle_protocol().acting(move |what, transport, _| {
             if what == "made" {
                 let told = outcome.replace(Some(Outcome::Made(peer, transport.connect_time())));
                 assert!(told.is_none(), "one outcome");
@@ -317,7 +317,7 @@ fn giving_up_ends_all_attempts() {
     let mut place = Place::new(&[(6, Nothing), (4, Nothing), (6, Nothing)]);
     let record = Record::new();
     let reactor = place.simulation.reactor(place.here);
-    let id = reactor.connect_tcp(("service", PORT), once(nobody(), &record)).unwrap();
+    let id = reactor.connect_tcp(("service", PORT), once(idle_protocol(), &record)).unwrap();
     place.simulation.run_for(400 * MILLISECOND).unwrap();
     assert_eq!((place.asked().len(), place.simulation.sockets(place.here)), (2, 2));
     let reactor = place.simulation.reactor(place.here);
@@ -413,7 +413,7 @@ fn a_name_of_forty_silent_addresses_takes_few_descriptors() {
     let mut options = place.options();
     options.attempt_delay = 10 * MILLISECOND;
     let record = Record::new();
-    place.simulation.reactor(place.here).connect_tcp(options, once(nobody(), &record)).unwrap();
+    place.simulation.reactor(place.here).connect_tcp(options, once(idle_protocol(), &record)).unwrap();
     place.simulation.run_for(Duration::from_secs(5)).unwrap();
     assert_eq!((place.asked().len(), place.simulation.sockets(place.here)), (16, 16));
     place.simulation.run_for(Duration::from_secs(60)).unwrap();
@@ -444,7 +444,7 @@ fn a_silent_address_of_the_real_network_costs_its_head_start() {
         mute.listen(0).unwrap();
         let port = mute.local_addr().unwrap().as_socket().unwrap().port();
         let _full = std::net::TcpStream::connect((silent, port)).unwrap();
-        let listener = reactor.listen_tcp(SocketAddr::from((other, port)), nobody).unwrap();
+        let listener = reactor.listen_tcp(SocketAddr::from((other, port)), idle_protocol).unwrap();
         let client = Recorder::new(&record).closing();
         reactor.connect_tcp(("localhost", port), once(client, &Record::new())).unwrap();
         world.run_until(&mut reactor, "made", |_| record.has("made"));

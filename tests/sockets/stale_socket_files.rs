@@ -7,7 +7,7 @@ use std::sync::Barrier;
 
 use crate::world::child::test_path;
 use crate::world::folder::Folder;
-use crate::world::{Record, nobody, on_each_back_end, on_the_real_network, once};
+use crate::world::{Record, idle_protocol, on_each_back_end, on_the_real_network, once};
 use rustix::fs::{FlockOperation, flock};
 use socket2::{Domain, SockAddr, Socket, Type};
 use twistor::{Error, Reactor};
@@ -32,13 +32,13 @@ fn a_listener_whose_queue_is_empty_or_full_keeps_its_file() {
         let (mut one, mut other) = (world.reactor(), world.reactor());
         let record = Record::new();
         let options = twistor::ListenUnix { backlog: 1, ..twistor::ListenUnix::at(path.as_path()).unwrap() };
-        let listener = one.listen_unix(options, nobody).unwrap();
-        assert!(in_use(other.listen_unix(path.as_path(), nobody)));
+        let listener = one.listen_unix(options, idle_protocol).unwrap();
+        assert!(in_use(other.listen_unix(path.as_path(), idle_protocol)));
         // The check takes a place in the backlog too.
         let client = crate::world::Recorder::new(&record).closing();
         other.connect_unix(path.as_path(), once(client, &Record::new())).unwrap();
         world.run_until(&mut other, "made", |_| record.has("made"));
-        assert!(in_use(other.listen_unix(path.as_path(), nobody)));
+        assert!(in_use(other.listen_unix(path.as_path(), idle_protocol)));
         one.stop_listening(&listener).unwrap();
         world.run_until_idle(&mut one);
         world.run_until_idle(&mut other);
@@ -55,9 +55,9 @@ fn a_bound_socket_that_does_not_listen_yet_keeps_its_file() {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
         socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
         let mut reactor = world.reactor();
-        assert!(in_use(reactor.listen_unix(path.as_path(), nobody)));
+        assert!(in_use(reactor.listen_unix(path.as_path(), idle_protocol)));
         // The same socket by another path.
-        assert!(in_use(reactor.listen_unix(alias.join("socket"), nobody)));
+        assert!(in_use(reactor.listen_unix(alias.join("socket"), idle_protocol)));
         socket.listen(1).unwrap();
         UnixStream::connect(&path).unwrap();
         // A bound socket elsewhere does not matter.
@@ -66,7 +66,7 @@ fn a_bound_socket_that_does_not_listen_yet_keeps_its_file() {
         let other = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
         other.bind(&SockAddr::unix(elsewhere.join("socket")).unwrap()).unwrap();
         drop(socket);
-        let listener = reactor.listen_unix(path.as_path(), nobody).unwrap();
+        let listener = reactor.listen_unix(path.as_path(), idle_protocol).unwrap();
         world.close(&mut reactor, &listener);
     });
 }
@@ -81,14 +81,14 @@ fn whoever_starts_beside_another_leaves_a_stale_file_to_it() {
         let lock = folder.path("socket.lock");
         let other = File::create(&lock).unwrap();
         flock(&other, FlockOperation::LockExclusive).unwrap();
-        let error = reactor.listen_unix(path.as_path(), nobody);
+        let error = reactor.listen_unix(path.as_path(), idle_protocol);
         let said = error.as_ref().unwrap_err().to_string();
         assert!(said.contains(&format!("holds the lock {}", lock.display())), "{said}");
         assert!(in_use(error));
         // A path without an existing file does not need the lock.
-        let free = reactor.listen_unix(folder.path("free"), nobody).unwrap();
+        let free = reactor.listen_unix(folder.path("free"), idle_protocol).unwrap();
         drop(other);
-        let listener = reactor.listen_unix(path.as_path(), nobody).unwrap();
+        let listener = reactor.listen_unix(path.as_path(), idle_protocol).unwrap();
         reactor.stop_listening(&free).unwrap();
         world.close(&mut reactor, &listener);
         let left = fs::read_dir(folder.itself()).unwrap().count();
@@ -106,7 +106,7 @@ fn a_lock_on_the_folder_keeps_no_stale_file() {
         let reader = File::open(folder.itself()).unwrap();
         flock(&reader, FlockOperation::LockExclusive).unwrap();
         let mut reactor = world.reactor();
-        let listener = reactor.listen_unix(path.as_path(), nobody).unwrap();
+        let listener = reactor.listen_unix(path.as_path(), idle_protocol).unwrap();
         world.close(&mut reactor, &listener);
     });
 }
@@ -139,8 +139,9 @@ fn what_is_no_lock_file_of_this_user_locks_nothing() {
                 }
                 _ => {}
             }
-            let listener =
-                reactor.listen_unix(path.as_path(), nobody).unwrap_or_else(|error| panic!("{kind}: {error}"));
+            let listener = reactor
+                .listen_unix(path.as_path(), idle_protocol)
+                .unwrap_or_else(|error| panic!("{kind}: {error}"));
             reactor.stop_listening(&listener).unwrap();
             world.run_until_idle(&mut reactor);
             match kind {
@@ -181,7 +182,7 @@ fn a_file_in_another_folder_is_never_taken_for_the_stale_one() {
                     leave_stale(&stale.join("socket"));
                 }
                 // The folder found by each attempt is random.
-                if let Ok(listener) = reactor.listen_unix(alias.join("socket"), nobody) {
+                if let Ok(listener) = reactor.listen_unix(alias.join("socket"), idle_protocol) {
                     reactor.stop_listening(&listener).unwrap();
                 }
                 if !live.join("socket").exists() {
@@ -209,7 +210,7 @@ fn of_many_that_start_at_once_one_listens_and_is_found() {
                 let start = || {
                     let mut reactor = Reactor::new().unwrap();
                     barrier.wait();
-                    let listens = match reactor.listen_unix(path.as_path(), nobody) {
+                    let listens = match reactor.listen_unix(path.as_path(), idle_protocol) {
                         Ok(_) => 1,
                         error => {
                             assert!(in_use(error));
@@ -239,7 +240,7 @@ fn a_relative_file_is_removed_from_any_working_directory() {
             let folder = Folder::new();
             std::env::set_current_dir(folder.itself()).unwrap();
             let mut reactor = world.reactor();
-            let listener = reactor.listen_unix(Path::new("socket"), nobody).unwrap();
+            let listener = reactor.listen_unix(Path::new("socket"), idle_protocol).unwrap();
             assert!(folder.path("socket").exists());
             std::env::set_current_dir("/").unwrap();
             world.close(&mut reactor, &listener);

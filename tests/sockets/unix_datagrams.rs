@@ -111,8 +111,8 @@ fn a_name_that_nobody_has_is_told_with_it() {
         let record = Record::new();
         let id =
             reactor.listen_unix_datagram(ListenUnixDatagram::default(), Mailbox(record.clone())).unwrap();
-        let nobody = Address::Unix(UnixAddress::of_path("/nowhere/at/all").unwrap());
-        reactor.datagram_transport(id).unwrap().write_to(b"hello", &nobody).unwrap();
+        let missing = Address::Unix(UnixAddress::of_path("/nowhere/at/all").unwrap());
+        reactor.datagram_transport(id).unwrap().write_to(b"hello", &missing).unwrap();
         world.run_until(&mut reactor, "told", |_| !record.events().is_empty());
         assert_eq!(record.events(), ["failed to Some(Unix(UnixAddress(/nowhere/at/all))): NotFound"]);
         reactor.datagram_transport(id).unwrap().stop_listening();

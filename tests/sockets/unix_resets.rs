@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, once};
 use twistor::{ConnectUnix, ConnectionId};
 
 /// Returns what a server recorded whose client sent data and closed without reading the server's.
@@ -70,7 +70,7 @@ fn a_close_with_everything_read_is_a_clean_end() {
         let name = format!("@twistor-resets-{}", std::process::id());
         let serves = Recorder::new(&record).closing();
         let listener = reactor.listen_unix(name.as_str(), once(serves, &Record::new())).unwrap();
-        let asks = nobody().acting(|what, transport, _| {
+        let asks = idle_protocol().acting(|what, transport, _| {
             if what == "made" {
                 transport.write(b"bye");
                 transport.lose_connection();

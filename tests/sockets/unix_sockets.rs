@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::world::child::test_path;
 use crate::world::folder::Folder;
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end, on_the_real_network, once};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, on_the_real_network, once};
 use twistor::{Address, ConnectUnix, Error, ListenUnix, Protocol, Reactor, Reason, UnixAddress};
 
 const FILES: &str = "the files of a real file system";
@@ -99,14 +99,14 @@ fn the_file_has_its_mode_and_goes_with_the_listener() {
         let path = folder.path("socket");
         let mut reactor = world.reactor();
         let options = ListenUnix { mode: Some(0o620), ..ListenUnix::at(&path).unwrap() };
-        let listener = reactor.listen_unix(options, nobody).unwrap();
+        let listener = reactor.listen_unix(options, idle_protocol).unwrap();
         let found = fs::metadata(&path).unwrap();
         assert!(found.file_type().is_socket());
         assert_eq!(found.permissions().mode() & 0o7777, 0o620);
         reactor.stop_listening(&listener).unwrap();
         assert!(!path.exists());
         let kept = ListenUnix { unlink: false, ..ListenUnix::at(&path).unwrap() };
-        let listener = reactor.listen_unix(kept, nobody).unwrap();
+        let listener = reactor.listen_unix(kept, idle_protocol).unwrap();
         reactor.stop_listening(&listener).unwrap();
         assert!(path.exists());
         world.run_until_idle(&mut reactor);
@@ -122,7 +122,7 @@ fn the_mode_does_not_depend_on_the_umask() {
         for mode in [0o600, 0o660, 0o666, 0o777] {
             let (stream, datagram) = (folder.path("stream"), folder.path("datagram"));
             let options = ListenUnix { mode: Some(mode), ..ListenUnix::at(&stream).unwrap() };
-            let listener = reactor.listen_unix(options, nobody).unwrap();
+            let listener = reactor.listen_unix(options, idle_protocol).unwrap();
             let address = twistor::UnixAddress::of_path(&datagram).unwrap();
             let options = twistor::ListenUnixDatagram {
                 address: Some(address),
@@ -171,7 +171,7 @@ fn the_mode_is_set_on_no_other_file() {
             });
             for _ in 0..300 {
                 let options = ListenUnix { mode: Some(0o666), ..ListenUnix::at(&path).unwrap() };
-                if let Ok(listener) = reactor.listen_unix(options, nobody) {
+                if let Ok(listener) = reactor.listen_unix(options, idle_protocol) {
                     reactor.stop_listening(&listener).unwrap();
                 }
                 let _ = fs::remove_file(&path);
@@ -189,7 +189,7 @@ fn the_files_go_with_a_reactor_that_is_dropped() {
         let folder = Folder::new();
         let path = folder.path("socket");
         let mut reactor = world.reactor();
-        reactor.listen_unix(path.as_path(), nobody).unwrap();
+        reactor.listen_unix(path.as_path(), idle_protocol).unwrap();
         assert!(path.exists());
         drop(reactor);
         assert!(!path.exists());
@@ -205,12 +205,12 @@ fn a_stale_socket_file_is_replaced_and_one_in_use_is_not() {
         assert!(path.exists(), "the stale file");
         let mut reactor = world.reactor();
         let careful = ListenUnix { remove_stale: false, ..ListenUnix::at(&path).unwrap() };
-        let refused = reactor.listen_unix(careful, nobody).unwrap_err();
+        let refused = reactor.listen_unix(careful, idle_protocol).unwrap_err();
         let in_use = (path.display().to_string(), "bind", std::io::ErrorKind::AddrInUse);
         assert_eq!(refusal(refused), in_use);
-        let listener = reactor.listen_unix(path.as_path(), nobody).unwrap();
+        let listener = reactor.listen_unix(path.as_path(), idle_protocol).unwrap();
         // Now a socket uses the path.
-        let refused = reactor.listen_unix(path.as_path(), nobody).unwrap_err();
+        let refused = reactor.listen_unix(path.as_path(), idle_protocol).unwrap_err();
         assert_eq!(refusal(refused), in_use);
         world.close(&mut reactor, &listener);
     });
@@ -223,7 +223,7 @@ fn a_file_that_is_no_socket_is_never_removed() {
         let path = folder.path("letter");
         fs::write(&path, "dear").unwrap();
         let mut reactor = world.reactor();
-        assert!(reactor.listen_unix(path.as_path(), nobody).is_err());
+        assert!(reactor.listen_unix(path.as_path(), idle_protocol).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "dear");
     });
 }
@@ -234,7 +234,7 @@ fn a_listener_whose_path_was_taken_over_leaves_the_new_file() {
         let folder = Folder::new();
         let path = folder.path("socket");
         let mut reactor = world.reactor();
-        let listener = reactor.listen_unix(path.as_path(), nobody).unwrap();
+        let listener = reactor.listen_unix(path.as_path(), idle_protocol).unwrap();
         fs::remove_file(&path).unwrap();
         let _successor = UnixListener::bind(&path).unwrap();
         world.close(&mut reactor, &listener);
@@ -248,7 +248,7 @@ fn an_overlong_path_is_refused_before_any_socket_is_opened() {
         let mut reactor = world.reactor();
         for (length, good) in [(107, true), (108, false)] {
             let path = format!("/{}", "p".repeat(length - 1));
-            let told = reactor.connect_unix(path.as_str(), nobody).map(drop);
+            let told = reactor.connect_unix(path.as_str(), idle_protocol).map(drop);
             match told {
                 Ok(()) => assert!(good),
                 Err(Error::BadAddress(bad)) => assert!(!good && bad.text == path),
@@ -311,14 +311,14 @@ fn the_peer_is_known_by_its_credentials() {
         let mut reactor = world.reactor();
         let seen = Rc::new(RefCell::new(None));
         let told = Rc::clone(&seen);
-        let server = nobody().acting(move |what, transport, _| {
+        let server = idle_protocol().acting(move |what, transport, _| {
             if what == "made" {
                 told.replace(Some(transport.peer_credentials().unwrap()));
                 transport.lose_connection();
             }
         });
         let listener = reactor.listen_unix(path.as_path(), once(server, &Record::new())).unwrap();
-        let client = nobody().closing();
+        let client = idle_protocol().closing();
         reactor.connect_unix(path.as_path(), once(client, &Record::new())).unwrap();
         world.run_until(&mut reactor, "seen", |_| seen.borrow().is_some());
         world.close(&mut reactor, &listener);
@@ -344,7 +344,7 @@ fn a_clients_socket_file_is_removed_on_loss_and_on_failure() {
         let record = Record::new();
         let peers = Rc::new(RefCell::new(Vec::new()));
         let seen = Rc::clone(&peers);
-        let server = nobody().acting(move |what, transport, _| match what {
+        let server = idle_protocol().acting(move |what, transport, _| match what {
             "made" => seen.borrow_mut().push(transport.peer().to_string()),
             "read lost" => transport.lose_connection(),
             _ => {}

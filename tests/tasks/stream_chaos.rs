@@ -11,7 +11,7 @@ use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, 
 use twistor::task::{join, sleep, timeout};
 
 /// How long somebody waits for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -63,7 +63,7 @@ async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), Stre
 }
 
 async fn ask(number: u8, mut random: Random, tally: Rc<Tally>) -> Outcome {
-    let (mut reader, writer) = timeout(PATIENCE, open_connection("server:7")).await??;
+    let (mut reader, writer) = timeout(TIME_LIMIT, open_connection("server:7")).await??;
     let total = 1 + random.index(200_000);
     let mut write_random = random.clone();
     let write = async {
@@ -74,7 +74,7 @@ async fn ask(number: u8, mut random: Random, tally: Rc<Tally>) -> Outcome {
             let piece: Vec<u8> = (sent..sent + size).map(|place| byte(number, place)).collect();
             writer.write(&piece);
             sent += size;
-            timeout(PATIENCE, writer.drain()).await??;
+            timeout(TIME_LIMIT, writer.drain()).await??;
             if write_random.chance(0.2) {
                 sleep(write_random.exponential(Duration::from_millis(50))).await;
             }
@@ -103,7 +103,7 @@ async fn ask(number: u8, mut random: Random, tally: Rc<Tally>) -> Outcome {
                     Ok(Err(_)) | Err(_) => {}
                 }
             }
-            match timeout(PATIENCE, reader.read(&mut room)).await?? {
+            match timeout(TIME_LIMIT, reader.read(&mut room)).await?? {
                 0 => break,
                 count => {
                     compare(number, seen, &room[..count]);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::{Peer, connection, turns};
-use crate::world::{Record, Recorder, nobody, on_each_back_end};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end};
 use twistor::{Reactor, Settings};
 
 /// Returns the growth of a counter in each turn, until it has grown by `all`. Turns may block:
@@ -77,7 +77,7 @@ fn what_waits_on_one_connection_is_sent_in_shares() {
         const SHARE: u64 = 10_000;
         let settings = Settings { write_per_turn: SHARE as usize, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
-        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let (id, mut peer) = connection(world, &mut reactor, idle_protocol());
         let mut transport = reactor.transport(id).unwrap();
         transport.write(&vec![b'w'; ALL]);
         transport.lose_connection();
@@ -101,7 +101,7 @@ fn connections_go_on_while_very_many_timed_calls_are_due() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { timers_per_turn: 100, ..Settings::default() });
         let record = Record::new();
-        let echo = nobody().echoing();
+        let echo = idle_protocol().echoing();
         let listener = world.serve(&mut reactor, echo);
         let came = Rc::new(Cell::new(0));
         for _ in 0..100_000 {
@@ -135,7 +135,7 @@ fn a_share_of_nothing_counts_as_one() {
             ..Settings::default()
         });
         let record = Record::new();
-        let echo = nobody().echoing();
+        let echo = idle_protocol().echoing();
         let listener = world.serve(&mut reactor, echo);
         let client = Recorder::new(&record);
         let received = client.received.clone();

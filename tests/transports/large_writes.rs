@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::world::peer::{connection, narrow_connection, turns};
 use crate::world::random::Random;
-use crate::world::{nobody, on_each_back_end};
+use crate::world::{idle_protocol, on_each_back_end};
 use twistor::{Settings, Transport};
 
 /// Test data that depends on the position, so that a wrong order is detected.
@@ -38,7 +38,7 @@ fn writes_of_all_sizes_arrive_in_order_at_a_slow_reader() {
                 write(transport);
             }));
             let from_callbacks = Rc::clone(&write);
-            let protocol = nobody().acting(move |what, transport, _| {
+            let protocol = idle_protocol().acting(move |what, transport, _| {
                 match what {
                     "pause" => paused = true,
                     "resume" => paused = false,
@@ -74,7 +74,7 @@ fn writes_of_all_sizes_arrive_in_order_at_a_slow_reader() {
 fn megabytes_in_one_write_arrive_whole() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let (id, mut peer) = connection(world, &mut reactor, idle_protocol());
         let mut transport = reactor.transport(id).unwrap();
         transport.write(&stream(0, 8_000_000));
         transport.lose_connection();
@@ -90,7 +90,7 @@ fn megabytes_in_one_write_arrive_whole() {
 fn a_sequence_equals_its_pieces_and_an_empty_write_does_nothing() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let protocol = nobody().acting(|what, transport, _| {
+        let protocol = idle_protocol().acting(|what, transport, _| {
             if what == "made" {
                 transport.write(b"");
                 transport.write_sequence(&[]);

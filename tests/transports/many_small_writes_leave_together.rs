@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::child::test_path;
-use crate::world::nobody;
+use crate::world::idle_protocol;
 use crate::world::peer::{connection, turns};
 use crate::world::strace::under_strace;
 
@@ -12,7 +12,7 @@ fn what_one_callback_writes_is_one_call_of_the_system() {
     let name = test_path(what_one_callback_writes_is_one_call_of_the_system);
     let traced = under_strace(name, "-e trace=sendto -s 4", |world| {
         let mut reactor = world.reactor();
-        let protocol = nobody().acting(|what, transport, _| {
+        let protocol = idle_protocol().acting(|what, transport, _| {
             for _ in 0..100 {
                 match what {
                     "made" => transport.write(b"made!"),

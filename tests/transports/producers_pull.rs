@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::{connection, narrow_connection, turns};
-use crate::world::{Record, Recorder, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::sim::{Simulation, SocketOptions};
 use twistor::{ConnectionId, Layer, Producer, ProducerKind, Reactor, Transport};
 
@@ -49,7 +49,7 @@ fn a_pull_producer_delivers_in_order_until_it_unregisters() {
         for length in [100, 300_000] {
             let mut reactor = world.reactor();
             let record = Record::new();
-            let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
+            let (id, mut peer) = narrow_connection(world, &mut reactor, idle_protocol());
             let mut piece = 0;
             let producer = Pull::new(&record, move |transport| {
                 assert_eq!(transport.write_buffer_size(), 0);
@@ -78,7 +78,7 @@ fn on_a_full_buffer_it_is_asked_when_that_is_sent() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
+        let (id, mut peer) = narrow_connection(world, &mut reactor, idle_protocol());
         reactor.transport(id).unwrap().write(&[b'w'; 300_000]);
         turns(&mut reactor);
         register(&mut reactor, id, Pull::new(&record, |transport| transport.unregister_producer()));
@@ -101,7 +101,7 @@ fn it_is_asked_once_a_turn_whatever_else_is_written() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let (id, mut peer) = connection(world, &mut reactor, idle_protocol());
         register(&mut reactor, id, Pull::new(&record, |transport| transport.write(b"piece")));
         for _ in 0..100 {
             // Another callback writes, and an event for the connection is reported in the same
@@ -123,7 +123,7 @@ fn on_a_lost_connection_a_producer_is_stopped_and_never_asked() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, _peer) = connection(world, &mut reactor, nobody());
+        let (id, _peer) = connection(world, &mut reactor, idle_protocol());
         let mut transport = reactor.transport(id).unwrap();
         transport.abort_connection();
         let producer = Pull::new(&record, |_| {});
@@ -247,7 +247,7 @@ fn one_that_has_nothing_is_asked_after_growing_pauses() {
     on_each_back_end(|world| {
         for layered in [false, true] {
             let mut reactor = world.reactor();
-            let (id, _peer) = connection(world, &mut reactor, nobody());
+            let (id, _peer) = connection(world, &mut reactor, idle_protocol());
             if layered {
                 reactor.transport(id).unwrap().add_layer(Through);
             }
@@ -284,7 +284,7 @@ fn an_idle_producer_is_asked_again_on_request_or_after_a_send() {
         for layered in [false, true] {
             let mut reactor = world.reactor();
             let record = Record::new();
-            let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
+            let (id, mut peer) = narrow_connection(world, &mut reactor, idle_protocol());
             if layered {
                 reactor.transport(id).unwrap().add_layer(Through);
             }
@@ -322,7 +322,7 @@ fn one_that_has_nothing_does_not_stop_a_simulations_time() {
     let (server, client) = (simulation.host("server"), simulation.host("client"));
     let asked = Rc::new(Cell::new(0));
     let count = Rc::clone(&asked);
-    let serves = nobody().acting(move |what, transport, _| {
+    let serves = idle_protocol().acting(move |what, transport, _| {
         if what == "made" {
             let count = Rc::clone(&count);
             let producer = Pull::new(&Record::new(), move |_| count.set(count.get() + 1));
@@ -344,7 +344,7 @@ fn one_that_has_written_again_is_asked_after_the_shortest_pause() {
             return;
         }
         let mut reactor = world.reactor();
-        let (id, _peer) = connection(world, &mut reactor, nobody());
+        let (id, _peer) = connection(world, &mut reactor, idle_protocol());
         let times = Rc::new(RefCell::new(Vec::new()));
         let asked = Rc::clone(&times);
         let producer = Pull::new(&Record::new(), move |transport| {

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::world::peer::{Peer, connection, narrow_connection, turns};
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end};
 use twistor::{ConnectionId, Error, Producer, ProducerKind, Reactor, Transport};
 
 type Act = Box<dyn FnMut(&mut Transport<'_>)>;
@@ -175,7 +175,7 @@ fn a_second_one_is_refused_and_the_first_one_stays() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (first, second) = (Record::new(), Record::new());
-        let (id, _peer) = narrow_connection(world, &mut reactor, nobody());
+        let (id, _peer) = narrow_connection(world, &mut reactor, idle_protocol());
         register(&mut reactor, id, Push::new(&first));
         for kind in [ProducerKind::Push, ProducerKind::Pull] {
             let refused = reactor.transport(id).unwrap().register_producer(Push::new(&second), kind);
@@ -193,7 +193,7 @@ fn one_that_was_unregistered_hears_nothing_more() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, _peer) = narrow_connection(world, &mut reactor, nobody());
+        let (id, _peer) = narrow_connection(world, &mut reactor, idle_protocol());
         let kept = Rc::new(());
         let held = Rc::clone(&kept);
         register(&mut reactor, id, Push::resuming(&record, move |_| drop(Rc::clone(&held))));
@@ -212,7 +212,7 @@ fn a_resumed_producer_may_write_unregister_and_be_replaced() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let (first, second) = (Record::new(), Record::new());
-        let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
+        let (id, mut peer) = narrow_connection(world, &mut reactor, idle_protocol());
         let next = second.clone();
         let producer = Push::resuming(&first, move |transport| {
             // Enough to be paused again immediately.
@@ -240,7 +240,7 @@ fn a_producer_that_refills_on_resume_is_paused_every_time() {
         const ROUNDS: usize = 5;
         let mut reactor = world.reactor();
         let record = Record::new();
-        let (id, mut peer) = narrow_connection(world, &mut reactor, nobody());
+        let (id, mut peer) = narrow_connection(world, &mut reactor, idle_protocol());
         let mut left = ROUNDS;
         let producer = Push::resuming(&record, move |transport| {
             transport.write(&[b'w'; 400_000]);

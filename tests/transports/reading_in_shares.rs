@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::{connection, turns};
-use crate::world::{Recorder, abort_all, nobody, on_each_back_end};
+use crate::world::{Recorder, abort_all, idle_protocol, on_each_back_end};
 use twistor::{Settings, Transport};
 
 /// A protocol that counts received bytes.
 fn counting(received: &Rc<Cell<usize>>) -> Recorder {
     let received = Rc::clone(received);
-    nobody().acting(move |_, _, data| received.set(received.get() + data.len()))
+    idle_protocol().acting(move |_, _, data| received.set(received.get() + data.len()))
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_lone_ready_connection_is_read_in_smaller_pieces() {
         let largest = Rc::new(Cell::new(0));
         let noting = || {
             let largest = Rc::clone(&largest);
-            nobody().acting(move |_, _, data| largest.set(largest.get().max(data.len())))
+            idle_protocol().acting(move |_, _, data| largest.set(largest.get().max(data.len())))
         };
         let (_, mut one) = connection(world, &mut reactor, noting());
         let (_, mut other) = connection(world, &mut reactor, noting());
@@ -98,7 +98,7 @@ fn one_hot_connection_does_not_hold_up_many_quiet_ones() {
         let listener = reactor
             .listen_tcp(world.anywhere(), move || {
                 let quiet = Rc::clone(&echo);
-                nobody().acting(move |what, transport: &mut Transport<'_>, data| {
+                idle_protocol().acting(move |what, transport: &mut Transport<'_>, data| {
                     quiet.set(quiet.get() + data.len());
                     if what == "read lost" {
                         transport.lose_connection();
@@ -133,7 +133,7 @@ fn one_hot_connection_does_not_hold_up_many_quiet_ones() {
 fn bytes_that_come_one_by_one_are_all_delivered_in_order() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { read_buffer: 1, ..Settings::default() });
-        let protocol = nobody();
+        let protocol = idle_protocol();
         let received = Rc::clone(&protocol.received);
         let (id, mut peer) = connection(world, &mut reactor, protocol);
         let bytes: Vec<u8> = (0..2000u32).map(|number| (number % 251) as u8).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::layers::{Noted, Then};
 use crate::world::peer::{Peer, narrow_connection, turns};
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end};
 use twistor::policy::{Throttle, TokenBucket};
 use twistor::{ConnectionId, Layer, Reactor, Settings, Transport};
 
@@ -153,7 +153,7 @@ fn a_pausing_writer_exceeds_the_mark_by_at_most_one_write() {
         let mut reactor = world.reactor();
         let mut left = PIECES;
         let mut paused = false;
-        let protocol = nobody().acting(move |what, transport, _| {
+        let protocol = idle_protocol().acting(move |what, transport, _| {
             match what {
                 "pause" => paused = true,
                 "resume" => paused = false,
@@ -227,7 +227,7 @@ fn a_writer_that_asks_whether_it_is_paused_sends_everything() {
                 let mut reactor = world.reactor_with(settings);
                 let left = Rc::new(Cell::new(pieces));
                 let written = Rc::clone(&left);
-                let protocol = nobody().acting(move |what, transport, _| match what {
+                let protocol = idle_protocol().acting(move |what, transport, _| match what {
                     "made" => {
                         transport.set_water_marks(high, high / 4);
                         // The layers are added to a connection that is open, and may have output.
@@ -257,7 +257,7 @@ fn whoever_writes_sees_at_once_that_the_mark_is_passed() {
     for sort in 0..6 {
         on_each_back_end(|world| {
             let mut reactor = world.reactor();
-            let protocol = nobody().acting(move |what, transport, _| {
+            let protocol = idle_protocol().acting(move |what, transport, _| {
                 if what == "made" {
                     layers_of(sort).into_iter().for_each(|layer| transport.add_layer(layer));
                 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::peer::{connection, turns};
-use crate::world::{Record, Recorder, nobody, on_each_back_end};
+use crate::world::{Record, Recorder, idle_protocol, on_each_back_end};
 use twistor::{ConnectionId, Protocol, Transport};
 
 type Room = Rc<RefCell<Vec<ConnectionId>>>;
@@ -19,7 +19,7 @@ fn what_one_says_leaves_for_all_others_in_the_same_turn() {
         let mut peers = Vec::new();
         for _ in 0..4 {
             let others = Rc::clone(&room);
-            let protocol = nobody().acting(move |what, transport, data| {
+            let protocol = idle_protocol().acting(move |what, transport, data| {
                 let me = transport.id();
                 for other in others.borrow().iter().filter(|other| what == "data" && **other != me) {
                     let mut other = transport.reactor().transport(*other).unwrap();
@@ -53,7 +53,7 @@ fn what_one_says_leaves_for_all_others_in_the_same_turn() {
 fn a_write_by_a_timed_call_or_a_thread_leaves_in_the_same_turn() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let (id, mut peer) = connection(world, &mut reactor, nobody());
+        let (id, mut peer) = connection(world, &mut reactor, idle_protocol());
         let write = move |reactor: &mut twistor::Reactor| reactor.transport(id).unwrap().write(b"tick");
         reactor.call_later(Duration::ZERO, write);
         reactor.iterate(Some(Duration::ZERO)).unwrap();

@@ -94,21 +94,21 @@ impl Case {
             (Watch, _) if self.side == Side::Server => Harm::Accepted,
             (Socket | Bind | Connect | Watch, _) => Harm::Attempt,
             (Accept, Errno::EMFILE | Errno::ENFILE) => Harm::Waiting,
-            (Accept | SetOption | Poll | LocalAddress, _) => Harm::Nobody,
-            (Recv | Send, Errno::EAGAIN | Errno::EINTR) => Harm::Nobody,
+            (Accept | SetOption | Poll | LocalAddress, _) => Harm::Harmless,
+            (Recv | Send, Errno::EAGAIN | Errno::EINTR) => Harm::Harmless,
             (Recv | Send, _) => Harm::Connection,
             // The connection was made, as no system would deny: the attempt waits for its timeout, and looks again.
             (PeerAddress, Errno::ENOTCONN) => Harm::Late,
             (PeerAddress, _) => Harm::Attempt,
             (TakeError, _) => Harm::Refusal,
             // The server closes what it wanted to close.
-            (Shutdown, _) if self.side == Side::Server => Harm::Nobody,
+            (Shutdown, _) if self.side == Side::Server => Harm::Harmless,
             // A connection that is gone says so when it is read; this one is not, and says nothing.
             (Shutdown, Errno::ENOTCONN) => Harm::Late,
             (Shutdown, _) => Harm::Connection,
             (Offload, _) => Harm::Job,
             (Resolve, _) => Harm::Name,
-            (Listen | RecvDatagrams | SendDatagrams | SetMode | Credentials, _) => Harm::Nobody,
+            (Listen | RecvDatagrams | SendDatagrams | SetMode | Credentials, _) => Harm::Harmless,
         }
     }
 }

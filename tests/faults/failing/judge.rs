@@ -10,7 +10,7 @@ use super::scenario::{Book, End, Place, REFUSED, is_refused, message};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Harm {
     /// It is made again, or did not matter.
-    Nobody,
+    Harmless,
     /// One connection is lost, and its reason has the error.
     Connection,
     /// One attempt to connect fails, and its reason has the error.

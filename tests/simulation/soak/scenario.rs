@@ -478,8 +478,8 @@ impl Program {
             }
             10 => {
                 acts("Reactor::stop_listening");
-                let nobody = factory(|_| None::<Wanderer>);
-                if let Ok(listener) = reactor.listen_tcp("0.0.0.0:0", nobody) {
+                let refusing = factory(|_| None::<Wanderer>);
+                if let Ok(listener) = reactor.listen_tcp("0.0.0.0:0", refusing) {
                     reactor.stop_listening(&listener).unwrap();
                     assert!(reactor.stop_listening(&listener).is_err());
                 }

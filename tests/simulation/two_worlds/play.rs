@@ -7,7 +7,7 @@ use twistor::sim::{Link, Network};
 
 use super::actor::{Book, Seen};
 use super::sockets::Net;
-use super::stage::{PATIENCE, Stage};
+use super::stage::{MAX_EXTRA_TURNS, Stage};
 use super::step::{Deed, Ending, FEW, Scenario, Step};
 
 /// A difference between the worlds: the step, and the records up to it.
@@ -91,7 +91,7 @@ fn settle(stage: &mut Stage) {
 /// Compares the worlds. The real world may need more turns, because its kernel delivers
 /// asynchronously.
 fn agree(real: &mut Stage, sim: &Stage, coarse: bool) -> Result<(), String> {
-    for _ in 0..PATIENCE {
+    for _ in 0..MAX_EXTRA_TURNS {
         if view(&real.book.borrow(), coarse) == view(&sim.book.borrow(), coarse) {
             return Ok(());
         }

@@ -26,7 +26,7 @@ pub struct Stage {
     accepted: [Rc<Cell<usize>>; LISTENERS],
     connectors: Vec<ConnectorId>,
     pub plain: Plain,
-    nobody: Address,
+    closed_port: Address,
     /// The folder of UNIX sockets.
     _folder: Folder,
     _held_port: Option<socket2::Socket>,
@@ -57,7 +57,7 @@ impl Stage {
         let [.., a, b] = scenario.seed.to_be_bytes();
         let ip = if scenario.ipv6 { Ipv6Addr::LOCALHOST.into() } else { [127, 77, a, b].into() };
         let anywhere = SocketAddr::new(ip, 0);
-        let (nobody, held_port) = net.closed_port(anywhere).unwrap();
+        let (closed_port, held_port) = net.closed_port(anywhere).unwrap();
         let book = Shared::default();
         let folder = Folder::new(matches!(net, Net::Real) && scenario.unix);
         let place = |name: String, tcp: SocketAddr| match scenario.unix {
@@ -76,7 +76,7 @@ impl Stage {
             connectors: Vec::new(),
             plain: Plain::new(plain_listener, &plain_at, Rc::clone(&book)),
             book,
-            nobody: place("nobody".to_owned(), nobody),
+            closed_port: place("closed port".to_owned(), closed_port),
             _folder: folder,
             _held_port: held_port,
             net,
@@ -122,7 +122,7 @@ impl Stage {
                 let to = match target {
                     Target::Listener(listener) => self.addresses[listener].clone(),
                     Target::Plain => self.plain.address.clone(),
-                    Target::Nobody => self.nobody.clone(),
+                    Target::ClosedPort => self.closed_port.clone(),
                 };
                 let starter = Starter {
                     name: name(End::Client(self.connectors.len())),
@@ -306,4 +306,4 @@ fn name(end: End) -> String {
 const A_LONG_TIME: Duration = Duration::from_secs(600);
 
 /// The number of extra turns of a millisecond that the real world may need.
-pub const PATIENCE: usize = 200;
+pub const MAX_EXTRA_TURNS: usize = 200;

@@ -32,7 +32,7 @@ pub enum Target {
     /// A plain listener.
     Plain,
     /// A port without a listener.
-    Nobody,
+    ClosedPort,
 }
 
 /// An end of a connection: that of a client by number, or that of the server by listener and accept
@@ -180,14 +180,14 @@ struct Cast {
 fn connect(random: &mut Random, bulk: bool, cast: &mut Cast) -> Step {
     cast.clients += 1;
     let target = match random.below(10) {
-        0 => Target::Nobody,
+        0 => Target::ClosedPort,
         1 | 2 if !bulk => Target::Plain,
         _ => Target::Listener(random.below(LISTENERS)),
     };
     match target {
         Target::Listener(number) => cast.accepted[number] += 1,
         Target::Plain => cast.waiting += 1,
-        Target::Nobody => {}
+        Target::ClosedPort => {}
     }
     Step::Connect(target, manner(random, bulk, false))
 }

@@ -94,7 +94,7 @@ impl Running {
 
     /// Returns the next line; panics without one in time.
     pub fn line(&mut self) -> String {
-        let line = self.lines.recv_timeout(PATIENCE);
+        let line = self.lines.recv_timeout(TIME_LIMIT);
         let line = line.unwrap_or_else(|_| panic!("no further line after {:#?}", self.seen));
         self.seen.push(line.clone());
         line
@@ -104,7 +104,7 @@ impl Running {
     pub fn line_with(&mut self, words: &[&str]) -> String {
         let began = Instant::now();
         loop {
-            assert!(began.elapsed() < PATIENCE, "no line with {words:?} in {:#?}", self.seen);
+            assert!(began.elapsed() < TIME_LIMIT, "no line with {words:?} in {:#?}", self.seen);
             let line = self.line();
             if words.iter().all(|word| line.contains(word)) {
                 return line;
@@ -118,7 +118,7 @@ impl Running {
         let mut found: Vec<Option<String>> = vec![None; sets.len()];
         let began = Instant::now();
         while found.contains(&None) {
-            assert!(began.elapsed() < PATIENCE, "{found:?} of {sets:?} in {:#?}", self.seen);
+            assert!(began.elapsed() < TIME_LIMIT, "{found:?} of {sets:?} in {:#?}", self.seen);
             let line = self.line();
             let has = |words: &[&str]| words.iter().all(|word| line.contains(word));
             if let Some(index) = (0..sets.len()).find(|index| found[*index].is_none() && has(sets[*index])) {
@@ -191,7 +191,7 @@ impl Service {
             reactor.run().unwrap();
         };
         let thread = Some(thread::spawn(serve));
-        let (address, remote) = started.recv_timeout(PATIENCE).unwrap();
+        let (address, remote) = started.recv_timeout(TIME_LIMIT).unwrap();
         Service { address, remote, thread }
     }
 
@@ -217,7 +217,7 @@ impl Protocol for Silent {
 
 /// Returns a local address that refuses connections. A socket that does not listen holds the port
 /// until the test program ends, so that no other test gets it.
-pub fn nobody() -> String {
+pub fn refusing_address() -> String {
     static TAKEN: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -227,4 +227,4 @@ pub fn nobody() -> String {
 }
 
 /// The time limit of a wait, long enough for the slowest machine. Only a failing test reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const TIME_LIMIT: Duration = Duration::from_secs(120);

@@ -31,7 +31,7 @@ use twistor::{Address, DelayedCall, Listener, Protocol, Reactor, Settings, Signa
 
 use back_end::BackEnd;
 use peer::{Filtered, NARROW, Peer, RawListener, Reader};
-pub use record::{ClientAct, OneProtocol, Record, Recorder, kind, nobody, once};
+pub use record::{ClientAct, OneProtocol, Record, Recorder, idle_protocol, kind, once};
 
 /// Runs a promise on every back end, one after the other, and checks that it leaves nothing behind:
 /// no descriptor, no thread, and no unexpected warning or error in the log.

@@ -90,7 +90,7 @@ impl Recorder {
 }
 
 /// Returns a protocol that does nothing and whose record is not read.
-pub fn nobody() -> Recorder {
+pub fn idle_protocol() -> Recorder {
     Recorder::new(&Record::new())
 }
 

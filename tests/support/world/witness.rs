@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use twistor::{ConnectionId, Listener, Reactor};
 
-use super::{Record, Recorder, World, nobody, on_each_back_end};
+use super::{Record, Recorder, World, idle_protocol, on_each_back_end};
 
 /// Runs a promise on every back end beside a witness, which checks its connection at the end.
 pub fn beside_a_witness(promise: impl Fn(&World, &mut Reactor, &Witness)) {
@@ -28,7 +28,7 @@ impl Witness {
     pub fn new(world: &World, reactor: &mut Reactor) -> Witness {
         let record = Record::new();
         let name: Rc<Cell<Option<ConnectionId>>> = Rc::default();
-        let listener = world.serve(reactor, nobody().echoing());
+        let listener = world.serve(reactor, idle_protocol().echoing());
         let own = Rc::clone(&name);
         let client = Recorder::new(&record).acting(move |what, transport, _| {
             if what == "made" {
