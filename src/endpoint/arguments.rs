@@ -104,7 +104,7 @@ impl Arguments {
 
     /// Returns whether the remaining positional arguments begin with `HOST:PORT` rather than with a
     /// port.
-    pub(super) fn begins_with_host(&self) -> bool {
+    pub(super) fn starts_with_host(&self) -> bool {
         self.plain.len() >= 2 && self.plain.front().is_some_and(|first| !is_number(&first.text))
     }
 

@@ -84,7 +84,7 @@ pub(super) fn server_v6(arguments: &mut Arguments) -> Result<ListenTcp, ParseErr
 }
 
 fn listen(arguments: &mut Arguments, unspecified: IpAddr) -> Result<ListenTcp, ParseError> {
-    let interface = match arguments.begins_with_host() {
+    let interface = match arguments.starts_with_host() {
         true => Some(arguments.required("interface", |interface| interface.socket_address(0))?),
         false => None,
     };

@@ -363,8 +363,8 @@ impl Reactor {
     }
 
     /// Starts the timing of user code that is not a callback.
-    pub(crate) fn begin_call(&mut self, place: CallbackKind) {
-        self.begin_timing(place, Token::NONE);
+    pub(crate) fn start_call(&mut self, place: CallbackKind) {
+        self.start_timing(place, Token::NONE);
     }
 
     /// Ends it. Returns the text of a panic as the error.

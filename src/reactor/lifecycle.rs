@@ -274,7 +274,7 @@ impl Reactor {
                 RunState::Stopping { graceful: true } => {
                     let until = self.now() + self.settings.graceful_stop_timeout;
                     self.lifecycle.state = RunState::Draining { until };
-                    self.begin_to_drain(until);
+                    self.start_draining(until);
                 }
                 RunState::Draining { until } => {
                     // The deadline counts only after the poll has reported what arrived in time.
@@ -324,7 +324,7 @@ impl Reactor {
         }
     }
 
-    fn begin_to_drain(&mut self, until: Instant) {
+    fn start_draining(&mut self, until: Instant) {
         for token in self.registry.tokens(|source| matches!(source, Source::Listener(_))) {
             self.stop_listener(token);
         }
@@ -367,7 +367,7 @@ impl Reactor {
         }
         // Nothing new can begin in `RunState::Ending`, so the queue becomes empty.
         while !self.queues.callbacks.is_empty() {
-            self.run_tasks();
+            self.run_callbacks();
         }
         // Connections whose loss was delivered just now.
         for token in self.registry.tokens(|source| matches!(source, Source::Connection(_))) {
@@ -384,7 +384,7 @@ impl Reactor {
             }
             self.run_handled();
             also(self);
-            self.run_tasks();
+            self.run_callbacks();
         }
     }
 

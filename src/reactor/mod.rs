@@ -180,7 +180,7 @@ impl Reactor {
     pub fn with_settings(settings: Settings) -> Result<Reactor> {
         let sizes = OsConfig {
             limits: settings.thread_limits(),
-            thread_patience: settings.thread_join_timeout,
+            thread_join_timeout: settings.thread_join_timeout,
             spin: settings.busy_poll,
         };
         let net = OsDriver::new(&sizes).map_err(|source| Error::System { call: "poll", source })?;

@@ -83,7 +83,7 @@ impl CallbackQueue {
 
 impl Reactor {
     /// Runs the queued callbacks. Callbacks that they queue wait for the next turn.
-    pub(crate) fn run_tasks(&mut self) {
+    pub(crate) fn run_callbacks(&mut self) {
         for _ in 0..self.queues.callbacks.queue.len() {
             let Some(task) = self.queues.callbacks.queue.pop_front() else {
                 break;
@@ -96,14 +96,14 @@ impl Reactor {
                 Callback::WriteConnectionLost(token) => self.notify_write_closed(token),
                 Callback::Pull(token) => self.pull(token),
                 Callback::StartFactory(token) => self.start_listener_factory(token),
-                Callback::Begin(token, protocol) => self.begin_adopted(token, protocol),
+                Callback::Begin(token, protocol) => self.start_adopted(token, protocol),
                 Callback::StartDatagram(token) => self.start_datagram(token),
                 Callback::StopDatagram(token, reason, started) => {
                     self.datagram_stopped(token, &reason, started)
                 }
                 Callback::StartProcess(token) => self.start_process(token),
                 Callback::ProcessEnded(token) => self.process_ended(token),
-                Callback::Connect(token) => self.begin_to_connect(token),
+                Callback::Connect(token) => self.start_connecting(token),
                 Callback::ConnectFailed(token, reason) => self.connector_failed(token, &reason),
                 Callback::Release(token) => self.release_connector(token),
                 Callback::Call(call) => self.call(CallbackKind::TimedCall, call),

@@ -161,7 +161,7 @@ impl Reactor {
         // Timers run last, so that data which arrived in time counts before a timeout.
         self.run_timers(before);
         if !self.queues.callbacks.is_empty() {
-            self.run_tasks();
+            self.run_callbacks();
         }
         self.run_handled();
         also(self);
@@ -333,7 +333,7 @@ impl Reactor {
                     self.handshake_timed_out(token, self.settings.handshake_timeout);
                 }
                 TimedCall::NextAttempt(token) => self.next_attempt_due(token),
-                TimedCall::Reconnect(token) => self.begin_to_connect(token),
+                TimedCall::Reconnect(token) => self.start_connecting(token),
                 TimedCall::CloseLimit(token) => self.close_limit_reached(token),
                 TimedCall::AskProducer(token) => self.ask_producer(token),
                 TimedCall::AcceptAgain(token) => self.accept_again(token),

@@ -32,7 +32,7 @@ pub(crate) struct SimNet {
 
 impl SimNet {
     /// Creates a process whose polls wait, which advances virtual time.
-    pub(crate) fn alone(network: &Network, host: crate::sim::Host, limits: ThreadLimits) -> SimNet {
+    pub(crate) fn unscheduled(network: &Network, host: crate::sim::Host, limits: ThreadLimits) -> SimNet {
         let net = SimNet::scheduled(network, host, limits);
         net.world.borrow_mut().process_mut(net.process).unscheduled = true;
         net
@@ -187,7 +187,7 @@ impl Net for SimNet {
             world.note_call(self.process, About::NOTHING, CallKind::Poll, -i64::from(errno.raw()));
             return Err(errno.into());
         }
-        let deadline = world.begin_to_wait(self.process, timeout);
+        let deadline = world.start_waiting(self.process, timeout);
         let began = world.now;
         loop {
             world.catch_up();
@@ -426,7 +426,7 @@ impl World {
 
     /// Returns the deadline of a poll in world time. The time that the process is ahead passes
     /// first.
-    fn begin_to_wait(&mut self, process: u32, timeout: Option<Duration>) -> Option<u64> {
+    fn start_waiting(&mut self, process: u32, timeout: Option<Duration>) -> Option<u64> {
         let found = self.process(process);
         let (host, unscheduled, ahead) =
             (found.host, found.unscheduled, found.ahead.saturating_add(found.poll_delay));

@@ -643,7 +643,7 @@ impl Network {
     /// With several such reactors, give turns to each. A poll without any event left fails with
     /// [`Error::System`](crate::Error::System), whose source lists the waiting processes.
     pub fn reactor(&self, host: Host, settings: Settings) -> Reactor {
-        let net = SimNet::alone(self, host, settings.thread_limits());
+        let net = SimNet::unscheduled(self, host, settings.thread_limits());
         Reactor::on(Box::new(net), settings)
     }
 }

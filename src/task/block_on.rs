@@ -118,7 +118,7 @@ impl Reactor {
             }
             let mut context = Context::from_waker(&waker);
             let Some(running) = &mut future else { return false };
-            reactor.begin_call(CallbackKind::Task);
+            reactor.start_call(CallbackKind::Task);
             let poll = || catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(&mut context)));
             let polled = handle.lend(reactor, poll);
             reactor.end_timing();

@@ -193,7 +193,7 @@ fn next(handle: &Handle, shuffled: bool, batch: &mut VecDeque<Arc<TaskWaker>>) -
 /// Runs a part of a task, catches its panic, and measures its duration.
 fn catch_panic<R>(handle: &Handle, place: CallbackKind, run: impl FnOnce() -> R) -> Result<R, String> {
     // The reactor is released while `run` executes, because the task may use it.
-    let _ = handle.try_with(|reactor| reactor.begin_call(place));
+    let _ = handle.try_with(|reactor| reactor.start_call(place));
     let result = catch_unwind(AssertUnwindSafe(run));
     let ended = handle.with_reactor(|reactor| reactor.end_call(place, result));
     ended.unwrap_or_else(|_| Err(String::new()))

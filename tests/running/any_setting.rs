@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::peer::{connection, turns};
-use crate::world::{Record, Recorder, World, abort_all, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, World, abort_all, idle_protocol, on_each_back_end, once};
 use twistor::deferred::defer_later;
 use twistor::policy::{FileSender, ProtocolTimeout, RateLimits, TokenBucket, idle_timeout, throttled};
 use twistor::proxy_protocol::{ProxyOptions, TrustedProxies, behind_proxy};
@@ -70,7 +70,7 @@ fn settings() -> Vec<(&'static str, Settings)> {
         all.push(("handshake_timeout", Settings { handshake_timeout: time, ..Settings::default() }));
         all.push(("linger", Settings { linger: time, ..Settings::default() }));
         all.push(("drain_limit", Settings { graceful_stop_timeout: time, ..Settings::default() }));
-        all.push(("thread_patience", Settings { thread_join_timeout: time, ..Settings::default() }));
+        all.push(("thread_join_timeout", Settings { thread_join_timeout: time, ..Settings::default() }));
         all.push(("lookup_timeout", Settings { lookup_timeout: time, ..Settings::default() }));
         all.push(("slow_callback", Settings { slow_callback: time, ..Settings::default() }));
         all.push(("spin", Settings { busy_poll: time, ..Settings::default() }));
@@ -88,8 +88,8 @@ fn a_reactor_works_with_any_setting() {
         for (name, settings) in settings() {
             let what = format!("{name} of {settings:?}");
             let mut reactor = world.reactor_with(settings);
-            let listener = reactor.listen_tcp(world.anywhere(), || nobody().echoing()).unwrap();
-            let client = nobody().acting(|what, transport, _| {
+            let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().echoing()).unwrap();
+            let client = idle_protocol().acting(|what, transport, _| {
                 if what == "made" {
                     transport.write(&[b'x'; 50_000]);
                     transport.lose_connection();
@@ -190,7 +190,7 @@ fn connections_take_any_time_and_size() {
                     receive_buffer: Some(size),
                     ..ListenTcp::new(world.anywhere())
                 };
-                let listener = reactor.listen_tcp(listen, || nobody().echoing()).unwrap();
+                let listener = reactor.listen_tcp(listen, || idle_protocol().echoing()).unwrap();
                 let options = ConnectTcp {
                     timeout: time,
                     attempt_delay: time,
@@ -198,7 +198,7 @@ fn connections_take_any_time_and_size() {
                     receive_buffer: Some(size),
                     ..listener.address().try_into().unwrap()
                 };
-                let client = nobody().acting(move |what, transport, _| {
+                let client = idle_protocol().acting(move |what, transport, _| {
                     if what == "made" {
                         transport.set_water_marks(size, usize::MAX - size);
                         // The system accepts the value or reports an error.
@@ -226,13 +226,17 @@ fn connections_take_any_time_and_size() {
 fn policies_take_any_time_and_rate() {
     on_each_back_end(|world| {
         for time in TIMES {
-            serves(world, idle_timeout(|| nobody().echoing(), time), &format!("idle for {time:?}"));
+            serves(world, idle_timeout(|| idle_protocol().echoing(), time), &format!("idle for {time:?}"));
             let receiving = ProxyOptions { timeout: time, ..ProxyOptions::from(TrustedProxies::everybody()) };
-            serves(world, behind_proxy(|| nobody().echoing(), receiving), &format!("header in {time:?}"));
+            serves(
+                world,
+                behind_proxy(|| idle_protocol().echoing(), receiving),
+                &format!("header in {time:?}"),
+            );
         }
         for rate in [0, 1, u64::MAX].map(Some) {
             let rates = RateLimits { read: rate, write: rate, read_together: rate, write_together: rate };
-            serves(world, throttled(|| nobody().echoing(), rates), &format!("{rates:?}"));
+            serves(world, throttled(|| idle_protocol().echoing(), rates), &format!("{rates:?}"));
         }
     });
     assert_eq!(TokenBucket::new(0).rate(), 1);
@@ -286,8 +290,11 @@ fn a_simulation_takes_any_time() {
         ];
         for latency in latencies {
             simulation.set_links(Link { latency, bandwidth: Some(0), ..Link::default() });
-            simulation.reactor(server).listen_tcp("0.0.0.0:0", || nobody().echoing()).unwrap();
-            simulation.reactor(client).connect_tcp("server:7", once(nobody(), &Record::new())).unwrap();
+            simulation.reactor(server).listen_tcp("0.0.0.0:0", || idle_protocol().echoing()).unwrap();
+            simulation
+                .reactor(client)
+                .connect_tcp("server:7", once(idle_protocol(), &Record::new()))
+                .unwrap();
             simulation.run_for(Duration::from_secs(1)).unwrap();
         }
         simulation.start_chaos(Chaos {

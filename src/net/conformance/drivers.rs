@@ -81,7 +81,7 @@ impl Driver for Real {
 
     fn process(&mut self) -> Box<dyn Net> {
         let timeout = Duration::from_secs(5);
-        let sizes = OsConfig { limits: LIMITS, thread_patience: timeout, spin: Duration::ZERO };
+        let sizes = OsConfig { limits: LIMITS, thread_join_timeout: timeout, spin: Duration::ZERO };
         let held = Arc::clone(&self.0);
         let look_up = move |name: &str| held.look_up(name);
         Box::new(OsDriver::with_look_up(&sizes, Box::new(look_up)).expect("a poll and its waker"))
@@ -158,7 +158,7 @@ impl Driver for Simulated {
     }
 
     fn process(&mut self) -> Box<dyn Net> {
-        Box::new(SimNet::alone(&self.network, self.host, LIMITS))
+        Box::new(SimNet::unscheduled(&self.network, self.host, LIMITS))
     }
 
     fn occupy(&mut self, net: &mut dyn Net) -> Box<dyn FnOnce() + Send> {

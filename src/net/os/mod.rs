@@ -57,7 +57,7 @@ use super::{
 /// Settings of the driver, taken from the reactor's settings.
 pub(crate) struct OsConfig {
     pub(crate) limits: ThreadLimits,
-    pub(crate) thread_patience: Duration,
+    pub(crate) thread_join_timeout: Duration,
     pub(crate) spin: Duration,
 }
 
@@ -110,7 +110,7 @@ impl OsDriver {
             standard: None,
             reported_next: Vec::new(),
             pending_signals: Vec::new(),
-            jobs: Pool::new("job", threads, thread_queue, sizes.thread_patience),
+            jobs: Pool::new("job", threads, thread_queue, sizes.thread_join_timeout),
             resolver: Resolver::new(lookup_threads, lookup_queue, look_up),
             random: Vec::new(),
         })
@@ -249,18 +249,18 @@ impl Net for OsDriver {
     }
 
     fn spawn(&mut self, process: Token, pipes: Pipes, spawn: &SpawnProcess) -> Result<u32, SpawnError> {
-        let mut begun = process::begin(spawn)?;
+        let mut spawned = process::spawn(spawn)?;
         let ends = [
-            (pipes.stdout, begun.terminal.take(), Kind::Terminal),
-            (pipes.stdin, begun.stdin.take(), Kind::PipeTo),
-            (pipes.stdout, begun.stdout.take(), Kind::PipeFrom),
-            (pipes.stderr, begun.stderr.take(), Kind::PipeFrom),
+            (pipes.stdout, spawned.terminal.take(), Kind::Terminal),
+            (pipes.stdin, spawned.stdin.take(), Kind::PipeTo),
+            (pipes.stdout, spawned.stdout.take(), Kind::PipeFrom),
+            (pipes.stderr, spawned.stderr.take(), Kind::PipeFrom),
         ];
         let watched = ends.into_iter().try_for_each(|(token, descriptor, kind)| match (token, descriptor) {
             (Some(token), Some(descriptor)) => self.register(token, Opened { kind, descriptor, file: None }),
             _ => Ok(()),
         });
-        let end = begun.end().as_raw_fd();
+        let end = spawned.end().as_raw_fd();
         let watched = watched.and_then(|()| {
             self.poll.registry().register(&mut SourceFd(&end), mio_token(process), Interest::READABLE)
         });
@@ -268,11 +268,11 @@ impl Net for OsDriver {
             for pipe in [pipes.stdin, pipes.stdout, pipes.stderr].into_iter().flatten() {
                 self.close(pipe, Close::Graceful);
             }
-            begun.undo();
+            spawned.undo();
             return Err(error.into());
         }
-        let number = begun.number();
-        self.children.insert(process, begun);
+        let number = spawned.number();
+        self.children.insert(process, spawned);
         Ok(number)
     }
 

@@ -41,7 +41,7 @@ struct Running {
 }
 
 /// A spawned child, with this process's ends of its pipes.
-pub(super) struct Begun {
+pub(super) struct SpawnedChild {
     running: Running,
     pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
@@ -49,7 +49,7 @@ pub(super) struct Begun {
     pub(super) terminal: Option<OwnedFd>,
 }
 
-impl Begun {
+impl SpawnedChild {
     /// The descriptor that becomes readable on exit.
     pub(super) fn end(&self) -> &OwnedFd {
         self.running.end.descriptor()
@@ -66,12 +66,12 @@ impl Begun {
 }
 
 /// Spawns a child. It inherits no descriptors but its streams, since all others are close-on-exec.
-pub(super) fn begin(spawn: &SpawnProcess) -> Result<Begun, SpawnError> {
+pub(super) fn spawn(spawn: &SpawnProcess) -> Result<SpawnedChild, SpawnError> {
     handle_ignored_signals()?;
     // std panics when an exec has failed and another part of the program waits for the child.
-    let begun = std::panic::catch_unwind(|| begin_child(spawn));
-    let begun = begun.unwrap_or_else(|_| Err(Errno::CHILD.into()));
-    begun.map_err(|error| SpawnError { fault: fault_of(spawn, &error), error })
+    let spawned = std::panic::catch_unwind(|| spawn_child(spawn));
+    let spawned = spawned.unwrap_or_else(|_| Err(Errno::CHILD.into()));
+    spawned.map_err(|error| SpawnError { fault: fault_of(spawn, &error), error })
 }
 
 /// Installs an empty handler for ignored signals. An ignored signal stays ignored in a child, which
@@ -118,7 +118,7 @@ fn ignored_signals() -> u64 {
 /// Used where the mask is unknown. A handler for SIGCHLD does no harm.
 const SIGCHLD_ONLY: u64 = 1 << (Signal::CHILD.as_raw() - 1);
 
-fn begin_child(spawn: &SpawnProcess) -> io::Result<Begun> {
+fn spawn_child(spawn: &SpawnProcess) -> io::Result<SpawnedChild> {
     let mut command = Command::new(&spawn.program);
     command.args(&spawn.arguments);
     if let Some(name) = &spawn.name {
@@ -173,14 +173,14 @@ fn begin_child(spawn: &SpawnProcess) -> io::Result<Begun> {
     // A session leader is the leader of its process group.
     let own_group = spawn.own_group || terminal.is_some();
     let running = Running { child, end, own_group, kill: spawn.kill_on_stop, ended };
-    let begun = Begun { running, stdin, stdout, stderr, terminal };
+    let spawned = SpawnedChild { running, stdin, stdout, stderr, terminal };
     // The flag affects this side only: the child's end is a separate open file.
-    let pipes = [&begun.stdin, &begun.stdout, &begun.stderr, &begun.terminal];
+    let pipes = [&spawned.stdin, &spawned.stdout, &spawned.stderr, &spawned.terminal];
     let set = pipes.into_iter().flatten().try_for_each(|pipe| rustix::io::ioctl_fionbio(pipe, true));
     match set {
-        Ok(()) => Ok(begun),
+        Ok(()) => Ok(spawned),
         Err(error) => {
-            begun.undo();
+            spawned.undo();
             Err(error.into())
         }
     }
@@ -279,8 +279,8 @@ fn number(child: &Child) -> io::Result<Pid> {
 }
 
 impl Children {
-    pub(super) fn insert(&mut self, process: Token, begun: Begun) {
-        self.running.insert(process, begun.running);
+    pub(super) fn insert(&mut self, process: Token, spawned: SpawnedChild) {
+        self.running.insert(process, spawned.running);
     }
 
     /// Waits for a child for at most `timeout`. `None` while it runs.

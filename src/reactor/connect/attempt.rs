@@ -43,7 +43,7 @@ impl Reactor {
         }
     }
 
-    pub(crate) fn begin_to_connect(&mut self, token: Token) {
+    pub(crate) fn start_connecting(&mut self, token: Token) {
         let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
@@ -70,18 +70,18 @@ impl Reactor {
             ConnectOptions::Tcp(options) => (options.host.clone(), options.port),
             ConnectOptions::Unix(options) => {
                 let address = Address::Unix(options.address.clone());
-                return self.begin_race(token, [address]);
+                return self.start_race(token, [address]);
             }
         };
         match self.literal(&host, port) {
-            Some(Ok(address)) => return self.begin_race(token, [Address::Tcp(address)]),
+            Some(Ok(address)) => return self.start_race(token, [Address::Tcp(address)]),
             Some(Err(reason)) => return self.connector_failed(token, &reason),
             None => {}
         }
         let answered = move |reactor: &mut Reactor, began, found| {
             reactor.resolved(token, attempt, began, found);
         };
-        match self.begin_lookup(&host, port, Box::new(answered)) {
+        match self.start_lookup(&host, port, Box::new(answered)) {
             Ok(lookup) => {
                 if let Some(slot) = self.registry.connector_mut(token) {
                     slot.phase = Phase::Resolving(lookup);
@@ -124,17 +124,17 @@ impl Reactor {
                     let due = due.max(began + limit);
                     self.timers.reset(timeout, if due <= now { now + limit } else { due });
                 }
-                self.begin_race(token, interleaved(addresses, bind).into_iter().map(Address::Tcp));
+                self.start_race(token, interleaved(addresses, bind).into_iter().map(Address::Tcp));
             }
             // Queued: this runs inside the callback that delivered the answer.
             Err(reason) => self.fail_soon(token, reason),
         }
     }
 
-    fn begin_race(&mut self, token: Token, addresses: impl IntoIterator<Item = Address>) {
+    fn start_race(&mut self, token: Token, addresses: impl IntoIterator<Item = Address>) {
         if let Some(slot) = self.registry.connector_mut(token) {
             slot.phase = Phase::Connecting(Box::new(HappyEyeballs::new(addresses)));
-            self.begin_next_attempt(token);
+            self.start_next_attempt(token);
         }
     }
 
@@ -147,7 +147,7 @@ impl Reactor {
 
     /// Starts an attempt to the next address. If there is none and no attempt is in progress, all
     /// have failed.
-    fn begin_next_attempt(&mut self, token: Token) {
+    fn start_next_attempt(&mut self, token: Token) {
         while let Some(slot) = self.registry.connector_mut(token)
             && let Phase::Connecting(race) = &mut slot.phase
         {
@@ -175,7 +175,7 @@ impl Reactor {
                     if let Some(race) = self.race(token) {
                         race.attempts.push(Attempt { token: attempt, began });
                         if !race.waiting.is_empty() {
-                            self.begin_next_after(token, began + delay);
+                            self.start_next_after(token, began + delay);
                         }
                     }
                     return;
@@ -189,7 +189,7 @@ impl Reactor {
                 {
                     if let Some(race) = self.race(token) {
                         race.waiting.push_front(address);
-                        self.begin_next_after(token, began + delay);
+                        self.start_next_after(token, began + delay);
                     }
                     return;
                 }
@@ -213,7 +213,7 @@ impl Reactor {
         }
     }
 
-    fn begin_next_after(&mut self, token: Token, at: Instant) {
+    fn start_next_after(&mut self, token: Token, at: Instant) {
         let timer = self.timers.set(at, TimedCall::NextAttempt(token));
         if let Some(race) = self.race(token) {
             race.next = Some(timer);
@@ -227,7 +227,7 @@ impl Reactor {
         }
         self.look_at_attempts(token);
         if self.race(token).is_some_and(|race| race.next.is_none()) {
-            self.begin_next_attempt(token);
+            self.start_next_attempt(token);
         }
     }
 
@@ -288,7 +288,7 @@ impl Reactor {
             race.remove(attempt);
             RankedFailure::note(&mut race.failure, failed);
         }
-        self.begin_next_attempt(connector);
+        self.start_next_attempt(connector);
     }
 
     fn connected(&mut self, token: Token, connector: Token, peer: Address, ready: Readiness) {
@@ -323,7 +323,7 @@ impl Reactor {
         }
         match built {
             Some(Ok(Some(begun))) => {
-                self.begin_connection(token, begun);
+                self.start_connection(token, begun);
                 // An edge-triggered event is not repeated: keep what the kernel reported beside
                 // "connected".
                 if ready.has(Readiness::READABLE)

@@ -92,7 +92,7 @@ impl Reactor {
         done: impl FnOnce(&mut Reactor, Result<Vec<SocketAddr>, Reason>) + 'static,
     ) -> Result<Lookup> {
         let done = move |reactor: &mut Reactor, _, found| done(reactor, found);
-        let lookup = self.begin_lookup(host, port, Box::new(done))?;
+        let lookup = self.start_lookup(host, port, Box::new(done))?;
         let limit = self.settings.lookup_timeout;
         let timer = self.timers.set(self.now() + limit, TimedCall::LookupTimeout(lookup));
         if let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) {
@@ -102,7 +102,7 @@ impl Reactor {
     }
 
     /// Starts a look-up as [`resolve`](Reactor::resolve) does, without a timeout.
-    pub(in crate::reactor) fn begin_lookup(
+    pub(in crate::reactor) fn start_lookup(
         &mut self,
         host: &str,
         port: u16,

@@ -215,7 +215,7 @@ impl Connector<'_> {
     fn begin(&mut self, enter: impl FnOnce(&mut Reactor, Token) -> Phase) -> bool {
         let slot = self.reactor.registry.connector(self.token);
         let ready = slot.is_some_and(|slot| matches!(slot.phase, Phase::Disconnected));
-        if !ready || !self.reactor.begins_new_things() {
+        if !ready || !self.reactor.accepts_new_work() {
             return false;
         }
         let phase = enter(self.reactor, self.token);
@@ -255,16 +255,16 @@ impl Reactor {
         let destination = options.to_string();
         options.check().map_err(|why| Error::BadAddress(BadAddress { text: destination.clone(), why }))?;
         options.of_connections().check()?;
-        self.begin_connector(ConnectOptions::Tcp(options), destination, Box::new(factory))
+        self.start_connector(ConnectOptions::Tcp(options), destination, Box::new(factory))
     }
 
-    pub(in crate::reactor) fn begin_connector(
+    pub(in crate::reactor) fn start_connector(
         &mut self,
         options: ConnectOptions,
         destination: String,
         factory: Box<dyn ClientFactory>,
     ) -> Result<ConnectorId> {
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let slot = ConnectorSlot {
             factory: Some(factory),
             started: false,
@@ -295,13 +295,13 @@ impl Reactor {
     }
 
     /// Whether listeners and connections can still be created.
-    pub(crate) fn begins_new_things(&self) -> bool {
-        self.check_begins().is_ok()
+    pub(crate) fn accepts_new_work(&self) -> bool {
+        self.check_not_stopping().is_ok()
     }
 
     /// Checks the same, and returns the error. While triggers or tasks delay the shutdown, new
     /// connections are allowed, because a graceful end may need them.
-    pub(crate) fn check_begins(&self) -> Result<()> {
+    pub(crate) fn check_not_stopping(&self) -> Result<()> {
         match self.lifecycle.state {
             RunState::Draining { .. } | RunState::Ending => Err(Error::Stopping),
             RunState::Finished => Err(Error::ReactorFinished),

@@ -131,7 +131,7 @@ impl Reactor {
         A::Error: Into<Error>,
     {
         let options = address.try_into().map_err(Into::into)?;
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let requested = options.address.to_string();
         let open = Open::UnixListen {
             address: options.address,
@@ -143,7 +143,7 @@ impl Reactor {
         };
         let token = self.registry.next_token();
         self.net.open(token, &open).map_err(|failed| cannot_listen(&requested, failed))?;
-        self.begin_listening(token, ListenOptions::Unix, Box::new(factory), &requested)
+        self.start_listening(token, ListenOptions::Unix, Box::new(factory), &requested)
     }
 
     /// Connects to a UNIX socket and builds a protocol with `factory` once the connection is made.
@@ -164,7 +164,7 @@ impl Reactor {
     {
         let options = address.try_into().map_err(Into::into)?;
         let destination = options.address.to_string();
-        self.begin_connector(ConnectOptions::Unix(options), destination, Box::new(factory))
+        self.start_connector(ConnectOptions::Unix(options), destination, Box::new(factory))
     }
 }
 

@@ -23,12 +23,12 @@ impl Reactor {
     /// - [`Error::CannotListen`]: not a listening stream socket
     /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
     pub fn adopt_listener(&mut self, descriptor: OwnedFd, factory: impl Factory) -> Result<Listener> {
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let token = self.registry.next_token();
         let asked = "an adopted descriptor";
         let adopted = self.net.adopt(token, descriptor, Adopt::Listener);
         adopted.map_err(|failed| cannot_listen(asked, failed))?;
-        self.begin_listening(token, ListenOptions::Adopted, Box::new(factory), asked)
+        self.start_listening(token, ListenOptions::Adopted, Box::new(factory), asked)
     }
 
     /// Takes over a connected TCP or UNIX socket. `connection_made` of `protocol` is called from
@@ -40,7 +40,7 @@ impl Reactor {
     /// - [`Error::System`]: not a connected stream socket
     /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
     pub fn adopt_connection(&mut self, descriptor: OwnedFd, protocol: impl Protocol) -> Result<ConnectionId> {
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let token = self.registry.next_token();
         let adopted = self.net.adopt(token, descriptor, Adopt::Connection);
         adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;
@@ -101,11 +101,11 @@ impl Reactor {
         Ok(descriptor)
     }
 
-    pub(in crate::reactor) fn begin_adopted(&mut self, token: Token, protocol: Box<dyn Protocol>) {
+    pub(in crate::reactor) fn start_adopted(&mut self, token: Token, protocol: Box<dyn Protocol>) {
         if let Some(connection) = self.registry.connection_mut(token) {
             connection.pauses.set(Pauses::NOT_STARTED, false);
         }
-        self.begin_connection(token, Built::Protocol(protocol));
+        self.start_connection(token, Built::Protocol(protocol));
         self.schedule_resume(token);
     }
 }

@@ -6,7 +6,7 @@ use crate::reactor::layer::run::Built;
 use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, Transport};
 
 impl Reactor {
-    pub(crate) fn begin_connection(&mut self, token: Token, built: Built) {
+    pub(crate) fn start_connection(&mut self, token: Token, built: Built) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
@@ -18,7 +18,7 @@ impl Reactor {
         }
         let protocol = match built {
             Built::Protocol(protocol) => protocol,
-            Built::Layers(layers) => return self.begin_layers(token, layers),
+            Built::Layers(layers) => return self.start_layers(token, layers),
         };
         connection.protocol = Some(protocol);
         self.call_protocol(token, CallbackKind::ConnectionMade, |protocol, transport| {

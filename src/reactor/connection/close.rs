@@ -16,7 +16,7 @@ impl Reactor {
             return;
         };
         if !connection.is_made() {
-            let reason = connection.rare().close_reason.take();
+            let reason = connection.cold().close_reason.take();
             return self.queue_loss(token, reason.unwrap_or(Reason::Done));
         }
         let eof = match connection.state {
@@ -76,7 +76,7 @@ impl Reactor {
             return;
         };
         let waits = connection.unsent() > 0 || connection.has_producer() || connection.layers_send();
-        let limited = connection.cold.as_ref().is_some_and(|rare| rare.close_limit.is_some());
+        let limited = connection.cold.as_ref().is_some_and(|cold| cold.close_limit.is_some());
         match connection.state {
             State::OutputClosing | State::InputClosedOutputClosing if !waits => {
                 match self.net.shutdown_write(token) {
@@ -93,7 +93,7 @@ impl Reactor {
                     false => State::OutputClosed,
                 };
                 // Reading may continue for any length of time.
-                let limit = connection.cold.as_mut().and_then(|rare| rare.close_limit.take_if(|_| !both));
+                let limit = connection.cold.as_mut().and_then(|cold| cold.close_limit.take_if(|_| !both));
                 if let Some(limit) = limit {
                     self.timers.cancel(limit.timer);
                 }
@@ -153,7 +153,7 @@ impl Reactor {
         let earlier = self
             .registry
             .connection_mut(token)
-            .and_then(|connection| connection.rare().close_limit.replace(closing));
+            .and_then(|connection| connection.cold().close_limit.replace(closing));
         if let Some(earlier) = earlier {
             self.timers.cancel(earlier.timer);
         }
@@ -164,7 +164,7 @@ impl Reactor {
         let Some(connection) = self.registry.connection(token) else {
             return;
         };
-        if let Some(closing) = connection.cold.as_ref().and_then(|rare| rare.close_limit) {
+        if let Some(closing) = connection.cold.as_ref().and_then(|cold| cold.close_limit) {
             let at = self.now() + closing.limit;
             let at = closing.last.map_or(at, |last| at.min(last));
             // The timer is only ever postponed. A timer set in this turn fires in a later one, so
@@ -192,7 +192,7 @@ impl Reactor {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
-        let Some(closing) = connection.rare().close_limit.take() else {
+        let Some(closing) = connection.cold().close_limit.take() else {
             return;
         };
         let state = connection.state;
@@ -255,12 +255,12 @@ impl Reactor {
         let (mut timers, mut closing, mut producer, mut layers) =
             (Vec::new(), None, None::<Registered>, None);
         let mut guards = Vec::new();
-        if let Some(rare) = connection.cold.as_mut() {
-            timers = std::mem::take(&mut rare.timers);
-            closing = rare.close_limit.take();
-            producer = rare.producer.take();
-            layers = rare.layers.take();
-            guards = rare.extensions.take_guards();
+        if let Some(cold) = connection.cold.as_mut() {
+            timers = std::mem::take(&mut cold.timers);
+            closing = cold.close_limit.take();
+            producer = cold.producer.take();
+            layers = cold.layers.take();
+            guards = cold.extensions.take_guards();
         }
         // Guards are dropped first, because the callbacks below may connect again.
         drop(guards);
@@ -286,7 +286,7 @@ impl Reactor {
         }
         match disposal {
             SocketDisposal::Close(how) => self.net.close(token, how),
-            SocketDisposal::Linger => self.begin_lingering(token),
+            SocketDisposal::Linger => self.start_lingering(token),
         }
         match made {
             true => self.connector_lost(origin, token, reason),
@@ -301,11 +301,11 @@ impl Reactor {
     /// Frees a slot. Also drops timers and extensions that were registered during
     /// `connection_lost`.
     fn forget(&mut self, token: Token) {
-        if let Some(Source::Connection(Connection { cold: Some(rare), .. })) = self.registry.remove(token) {
-            for timer in rare.timers {
+        if let Some(Source::Connection(Connection { cold: Some(cold), .. })) = self.registry.remove(token) {
+            for timer in cold.timers {
                 self.drop_timer(timer);
             }
-            for value in rare.extensions.into_values() {
+            for value in cold.extensions.into_values() {
                 self.call(CallbackKind::Drop, |_| drop(value));
             }
         }
@@ -313,7 +313,7 @@ impl Reactor {
 
     /// Starts lingering, after our FIN was sent. Closing the socket now would answer further input
     /// with a reset, which could destroy data that the peer has not read yet.
-    fn begin_lingering(&mut self, token: Token) {
+    fn start_lingering(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
@@ -332,7 +332,7 @@ impl Reactor {
         if connection.state != State::Lingering {
             return;
         }
-        if let Some(closing) = connection.rare().close_limit.take() {
+        if let Some(closing) = connection.cold().close_limit.take() {
             self.timers.cancel(closing.timer);
         }
         self.net.close(token, Close::Graceful);

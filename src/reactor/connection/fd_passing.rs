@@ -43,15 +43,15 @@ impl Connection {
     }
 
     pub(in crate::reactor) fn fds_sent(&mut self, count: usize) {
-        if let Some(passing) = self.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut()) {
+        if let Some(passing) = self.cold.as_mut().and_then(|cold| cold.fd_queue.as_mut()) {
             passing.sent(count);
         }
     }
 
     /// Closes descriptors whose bytes are discarded.
     pub(in crate::reactor) fn drop_fds(&mut self) {
-        if let Some(rare) = &mut self.cold {
-            rare.fd_queue = None;
+        if let Some(cold) = &mut self.cold {
+            cold.fd_queue = None;
         }
     }
 
@@ -86,7 +86,7 @@ impl Reactor {
             return Err(Error::NotConnected);
         }
         let ahead = connection.waiting();
-        let passing = connection.rare().fd_queue.get_or_insert_default();
+        let passing = connection.cold().fd_queue.get_or_insert_default();
         if passing.waiting.len() >= MAX_QUEUED_FDS {
             return Err(Error::QueueFull(MAX_QUEUED_FDS));
         }
@@ -98,7 +98,7 @@ impl Reactor {
     /// Sends the first queued descriptors, with bytes up to the next ones.
     pub(in crate::reactor) fn send_fds(&mut self, token: Token, piece: &[u8]) -> usize {
         let Some(connection) = self.registry.connection_mut(token) else { return piece.len() };
-        let mut passing = connection.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut());
+        let mut passing = connection.cold.as_mut().and_then(|cold| cold.fd_queue.as_mut());
         if passing.as_ref().is_some_and(|passing| passing.retry_scheduled) {
             // A WRITABLE event, as after each failed attempt, does not mean that the send would
             // succeed.
@@ -123,14 +123,14 @@ impl Reactor {
                 if error.kind() == ErrorKind::WouldBlock {
                     connection.readiness.remove(Readiness::WRITABLE);
                 }
-                if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut()) {
+                if let Some(passing) = connection.cold.as_mut().and_then(|cold| cold.fd_queue.as_mut()) {
                     passing.waiting.push_front(queued);
                 }
                 0
             }
             Err(error) if too_many_fds_in_flight(&error) => {
                 connection.readiness.remove(Readiness::WRITABLE);
-                let passing = connection.rare().fd_queue.get_or_insert_default();
+                let passing = connection.cold().fd_queue.get_or_insert_default();
                 passing.waiting.push_front(queued);
                 self.write_again_later(token);
                 0
@@ -147,16 +147,16 @@ impl Reactor {
     fn write_again_later(&mut self, token: Token) {
         let at = self.now() + FD_RETRY_DELAY;
         let Some(connection) = self.registry.connection_mut(token) else { return };
-        let passing = connection.rare().fd_queue.get_or_insert_default();
+        let passing = connection.cold().fd_queue.get_or_insert_default();
         if !std::mem::replace(&mut passing.retry_scheduled, true) {
             let timer = self.timers.set(at, TimedCall::WriteAgain(token));
-            connection.rare().timers.push(timer);
+            connection.cold().timers.push(timer);
         }
     }
 
     pub(in crate::reactor) fn write_again(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else { return };
-        if let Some(passing) = connection.cold.as_mut().and_then(|rare| rare.fd_queue.as_mut()) {
+        if let Some(passing) = connection.cold.as_mut().and_then(|cold| cold.fd_queue.as_mut()) {
             passing.retry_scheduled = false;
         }
         connection.readiness.insert(Readiness::WRITABLE);

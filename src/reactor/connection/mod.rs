@@ -315,15 +315,15 @@ impl Connection {
 
     /// Whether the connection is a pipe to or from a child process.
     pub(crate) fn is_child_pipe(&self) -> bool {
-        self.cold.as_ref().is_some_and(|rare| rare.child_pipe)
+        self.cold.as_ref().is_some_and(|cold| cold.child_pipe)
     }
 
-    pub(crate) fn rare(&mut self) -> &mut ColdState {
+    pub(crate) fn cold(&mut self) -> &mut ColdState {
         self.cold.get_or_insert_default()
     }
 
     pub(crate) fn has_producer(&self) -> bool {
-        self.cold.as_ref().is_some_and(|rare| rare.producer.is_some())
+        self.cold.as_ref().is_some_and(|cold| cold.producer.is_some())
     }
 
     pub(crate) fn registered(&mut self) -> Option<&mut Registered> {

@@ -150,7 +150,7 @@ impl Reactor {
         };
         let lost = connection.state == State::Lost;
         let direct = connection.can_batch() && !connection.is_layered();
-        let registered = connection.cold.as_mut().and_then(|rare| rare.producer.as_mut());
+        let registered = connection.cold.as_mut().and_then(|cold| cold.producer.as_mut());
         let Some(registered) = registered.filter(|registered| registered.kind == kind && !lost) else {
             return false;
         };

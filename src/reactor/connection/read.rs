@@ -225,7 +225,7 @@ impl Reactor {
     /// Reports the loss after a failed write, once earlier input was delivered.
     pub(in crate::reactor) fn finish_broken(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else { return };
-        let reason = connection.rare().broken.take();
+        let reason = connection.cold().broken.take();
         self.queue_loss(token, reason.unwrap_or(Reason::Done));
     }
 
@@ -288,14 +288,14 @@ impl Reactor {
         if !connection.resume_scheduled || !connection.wants_read() {
             return false;
         }
-        let until = connection.rare().timers_wait_until;
+        let until = connection.cold().timers_wait_until;
         if turn <= until {
             return turn < until;
         }
         let unread = self.net.unread(token).unwrap_or(0);
         let turns = unread.div_ceil(self.settings.read_per_turn) as u64;
         if let Some(connection) = self.registry.connection_mut(token) {
-            connection.rare().timers_wait_until = turn + turns;
+            connection.cold().timers_wait_until = turn + turns;
         }
         turns > 0
     }

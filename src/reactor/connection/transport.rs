@@ -60,12 +60,12 @@ impl Transport<'_> {
         let Some(connection) = self.reactor.registry.connection_mut(self.token) else {
             return NOWHERE;
         };
-        if let Some(host) = connection.cold.as_ref().and_then(|rare| rare.host.clone()) {
+        if let Some(host) = connection.cold.as_ref().and_then(|cold| cold.host.clone()) {
             return host;
         }
         match self.reactor.net.local_address(self.token) {
             Ok(host) => {
-                connection.rare().host = Some(host.clone());
+                connection.cold().host = Some(host.clone());
                 host
             }
             Err(_) => NOWHERE,
@@ -294,7 +294,7 @@ impl Transport<'_> {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token)
             && !connection.state.is_closing()
         {
-            connection.rare().close_reason.get_or_insert_with(|| Reason::Protocol(ProtocolError::new(error)));
+            connection.cold().close_reason.get_or_insert_with(|| Reason::Protocol(ProtocolError::new(error)));
         }
         self.lose_connection();
     }
@@ -420,7 +420,7 @@ impl Transport<'_> {
     /// values are reduced.
     pub fn set_water_marks(&mut self, high: usize, low: usize) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
-            connection.rare().water_marks = Some((high, low.min(high)));
+            connection.cold().water_marks = Some((high, low.min(high)));
             let small = high.min(self.reactor.settings.write_buffer_limit) < WRITE_BATCH_SIZE;
             connection.small_marks = small;
             self.reactor.send.batching &= !small || self.reactor.send.connection != self.token;
@@ -448,11 +448,11 @@ impl Transport<'_> {
             return Ok(());
         };
         let paused = connection.flow != Flow::Open;
-        let rare = connection.rare();
-        if rare.producer.is_some() {
+        let cold = connection.cold();
+        if cold.producer.is_some() {
             return Err(Error::ProducerRegistered);
         }
-        rare.producer = Some(Registered::new(producer, kind));
+        cold.producer = Some(Registered::new(producer, kind));
         match kind {
             ProducerKind::Pull => reactor.ask_producer(token),
             ProducerKind::Push if paused => reactor.queues.callbacks.push(Callback::PauseProducer(token)),
@@ -466,7 +466,7 @@ impl Transport<'_> {
     pub fn unregister_producer(&mut self) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             let producer =
-                connection.cold.as_mut().and_then(|rare: &mut Box<ColdState>| rare.producer.take());
+                connection.cold.as_mut().and_then(|cold: &mut Box<ColdState>| cold.producer.take());
             self.reactor.schedule_flush(self.token);
             if let Some(gone) = producer {
                 if let Some(again) = gone.again {
@@ -612,7 +612,7 @@ impl Transport<'_> {
         let reactor = &mut *self.reactor;
         match reactor.registry.connection_mut(token) {
             Some(connection) => {
-                let timers = &mut connection.rare().timers;
+                let timers = &mut connection.cold().timers;
                 // Removes called and cancelled timers each time before the list would grow.
                 if timers.len() == timers.capacity() {
                     timers.retain(|timer| reactor.timers.due(*timer).is_some());

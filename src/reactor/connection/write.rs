@@ -412,7 +412,7 @@ impl Reactor {
         connection.state = State::Broken;
         if reads {
             // Earlier input is delivered first. The end of the input then reports the loss.
-            connection.rare().broken = Some(reason);
+            connection.cold().broken = Some(reason);
             connection.readiness.insert(Readiness::READABLE);
             connection.readiness.insert(Readiness::READ_CLOSED);
             self.schedule_resume(token);

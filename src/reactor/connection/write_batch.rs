@@ -1,7 +1,7 @@
 //! The write batch of the running callback, and spare buffers.
 
 use crate::net::Token;
-use crate::reactor::datagram::InHand;
+use crate::reactor::datagram::CurrentDatagram;
 
 /// Output of the running callback: its socket, its write batch, and spare buffers.
 pub(in crate::reactor) struct Send {
@@ -10,7 +10,7 @@ pub(in crate::reactor) struct Send {
     /// The datagram socket whose callback runs.
     pub(in crate::reactor) datagram_socket: Token,
     /// The datagram whose callback runs, if its destination address is known.
-    pub(in crate::reactor) datagram: Option<InHand>,
+    pub(in crate::reactor) datagram: Option<CurrentDatagram>,
     /// Small writes of the callback go to `batch`. Requires an open connection without queued
     /// output.
     pub(in crate::reactor) batching: bool,

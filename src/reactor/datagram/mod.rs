@@ -247,7 +247,7 @@ impl DatagramSlot {
 
 /// The datagram whose callback runs, on a socket bound to a wildcard address.
 #[derive(Clone, Copy)]
-pub(in crate::reactor) struct InHand {
+pub(in crate::reactor) struct CurrentDatagram {
     pub(in crate::reactor) token: Token,
     pub(in crate::reactor) from: SocketAddr,
     pub(in crate::reactor) destination: Destination,

@@ -278,11 +278,11 @@ impl Reactor {
         descriptor: OwnedFd,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramId> {
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let token = self.registry.next_token();
         let adopted = self.net.adopt(token, descriptor, Adopt::Datagram);
         adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;
-        self.begin_datagram(token, Box::new(protocol), LONGEST_DATAGRAM, None, "an adopted descriptor")
+        self.register_datagram(token, Box::new(protocol), LONGEST_DATAGRAM, None, "an adopted descriptor")
     }
 
     fn open_datagram(
@@ -291,7 +291,7 @@ impl Reactor {
         protocol: Box<dyn DatagramProtocol>,
         max_size: usize,
     ) -> Result<DatagramId> {
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let asked = match open {
             Open::Udp { connect: Some(peer), .. } => peer.to_string(),
             Open::Udp { bind, .. } => bind.to_string(),
@@ -307,10 +307,10 @@ impl Reactor {
             Open::UnixDatagram { connect, .. } => connect.clone().map(Address::Unix),
             _ => None,
         };
-        self.begin_datagram(token, protocol, max_size, peer, &asked)
+        self.register_datagram(token, protocol, max_size, peer, &asked)
     }
 
-    fn begin_datagram(
+    fn register_datagram(
         &mut self,
         token: Token,
         protocol: Box<dyn DatagramProtocol>,

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::net::{Readiness, RecvBatch, Token, is_icmp_error};
-use crate::reactor::datagram::{DatagramError, InHand, State};
+use crate::reactor::datagram::{CurrentDatagram, DatagramError, State};
 use crate::reactor::{CallbackKind, Reactor, TimedCall};
 
 impl Reactor {
@@ -56,11 +56,10 @@ impl Reactor {
             }
             self.statistics.datagrams_received += 1;
             self.statistics.bytes_received += meta.length as u64;
-            self.send.datagram = meta.to.zip(meta.from.socket_address()).map(|(destination, from)| InHand {
-                token,
-                from,
-                destination,
-            });
+            self.send.datagram = meta
+                .to
+                .zip(meta.from.socket_address())
+                .map(|(destination, from)| CurrentDatagram { token, from, destination });
             let place = CallbackKind::DatagramReceived;
             self.call_datagram(token, place, |protocol, transport| match meta.truncated {
                 false => protocol.datagram_received(transport, data, &meta.from),

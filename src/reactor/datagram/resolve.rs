@@ -24,7 +24,7 @@ impl Reactor {
     ) -> Result<DatagramId> {
         let asked = ConnectTcp::new(host, port);
         asked.check().map_err(|why| crate::reactor::BadAddress { text: format!("{host}:{port}"), why })?;
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let slot = DatagramSlot::resolving(protocol, options.address, options.max_size.min(MAX_SIZE_LIMIT));
         let token = self.registry.insert(Source::Datagram(Box::new(slot)));
         let (name, options) = (host.to_owned(), options.clone());

@@ -189,7 +189,7 @@ impl LayerContext<'_> {
     pub fn set_addresses(&mut self, peer: Address, host: Address) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.peer = peer;
-            connection.rare().host = Some(host);
+            connection.cold().host = Some(host);
         }
     }
 

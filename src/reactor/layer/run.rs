@@ -144,7 +144,7 @@ impl Reactor {
             && let Some(connection) = self.registry.connection_mut(token)
             && !connection.state.is_closing()
         {
-            connection.rare().close_reason.get_or_insert(Reason::Layer(error));
+            connection.cold().close_reason.get_or_insert(Reason::Layer(error));
         }
         self.lose_connection(token, None);
     }
@@ -154,10 +154,10 @@ impl Reactor {
 
 impl Reactor {
     /// Starts the layers of a new connection.
-    pub(in crate::reactor) fn begin_layers(&mut self, token: Token, layers: Vec<Box<dyn Layer>>) {
+    pub(in crate::reactor) fn start_layers(&mut self, token: Token, layers: Vec<Box<dyn Layer>>) {
         if let Some(connection) = self.registry.connection_mut(token) {
             let origin = connection.origin;
-            connection.rare().layers = Some(Box::new(Layers::new(layers)));
+            connection.cold().layers = Some(Box::new(Layers::new(layers)));
             self.flush(token);
             // A connector has a timeout of its own.
             if self.awaits_layers(token) && self.registry.connector(origin).is_none() {
@@ -223,7 +223,7 @@ impl Reactor {
                     // moves the protocol and restores the flag.
                     connection.readiness.remove(Readiness::WRITABLE);
                 }
-                connection.rare().layers = Some(Box::new(layers));
+                connection.cold().layers = Some(Box::new(layers));
             }
         }
         self.send.batching &= self.send.connection != token;

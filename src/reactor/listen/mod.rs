@@ -123,7 +123,7 @@ impl Reactor {
     {
         let options = address.try_into().map_err(Into::into)?;
         options.of_connections().check()?;
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let open = Open::TcpListen {
             address: options.address,
             reuse_address: options.reuse_address,
@@ -136,11 +136,11 @@ impl Reactor {
         let requested = options.address.to_string();
         let token = self.registry.next_token();
         self.net.open(token, &open).map_err(|failed| cannot_listen(&requested, failed))?;
-        self.begin_listening(token, ListenOptions::Tcp(options), Box::new(factory), &requested)
+        self.start_listening(token, ListenOptions::Tcp(options), Box::new(factory), &requested)
     }
 
     /// Registers an open listening socket with its factory.
-    pub(in crate::reactor) fn begin_listening(
+    pub(in crate::reactor) fn start_listening(
         &mut self,
         token: Token,
         options: ListenOptions,
@@ -333,7 +333,7 @@ impl Reactor {
             })
         });
         match built.flatten() {
-            Some(begun) => self.begin_connection(token, begun),
+            Some(begun) => self.start_connection(token, begun),
             None => {
                 self.statistics.connections_refused += 1;
                 self.net.close(token, Close::Graceful);

@@ -35,7 +35,7 @@ impl Reactor {
         command: SpawnProcess,
         protocol: impl ProcessProtocol,
     ) -> Result<ProcessId> {
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let slot =
             ProcessSlot::new(Box::new(protocol), command.program.display().to_string(), command.kill_on_stop);
         let process = self.registry.insert(Source::Process(Box::new(slot)));
@@ -81,7 +81,7 @@ impl Reactor {
             ChildStream::Inherit | ChildStream::Null | ChildStream::Descriptor(_) => return None,
         }
         let mut connection = Connection::new(Address::Pipe, process, self.has_small_marks());
-        connection.rare().child_pipe = true;
+        connection.cold().child_pipe = true;
         connection.protocol = Some(Box::new(PipeEnd { process, pipe }));
         connection.pauses.set(Pauses::PROTOCOL, true);
         Some(self.registry.insert(Source::Connection(connection)))

@@ -43,7 +43,7 @@ impl Reactor {
     /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
     ///   stopped.
     pub fn standard_streams(&mut self, protocol: impl Protocol) -> Result<ConnectionId> {
-        self.check_begins()?;
+        self.check_not_stopping()?;
         let token = self.registry.next_token();
         let opened = self.net.standard_streams(token);
         opened.map_err(|source| Error::System { call: "standard streams", source })?;

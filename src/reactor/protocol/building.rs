@@ -81,12 +81,12 @@ impl Reactor {
 
     /// The guards of a connection; `None` when it is gone.
     pub(crate) fn guards(&mut self, id: ConnectionId) -> Option<&mut Vec<Box<dyn Any>>> {
-        Some(&mut self.registry.connection_mut(id.0)?.rare().extensions.guards)
+        Some(&mut self.registry.connection_mut(id.0)?.cold().extensions.guards)
     }
 
     pub(in crate::reactor) fn attach<T: 'static>(&mut self, token: Token, value: T) {
         let Some(connection) = self.registry.connection_mut(token) else { return };
-        let values = &mut connection.rare().extensions.values;
+        let values = &mut connection.cold().extensions.values;
         let earlier = values.iter().position(|earlier| earlier.is::<T>());
         let earlier = earlier.map(|place| values.swap_remove(place));
         values.push(Box::new(value));
@@ -95,7 +95,7 @@ impl Reactor {
     }
 
     pub(in crate::reactor) fn attached<T: 'static>(&self, token: Token) -> Option<&T> {
-        let rare = self.registry.connection(token)?.cold.as_ref()?;
-        rare.extensions.values.iter().find_map(|value| value.downcast_ref())
+        let cold = self.registry.connection(token)?.cold.as_ref()?;
+        cold.extensions.values.iter().find_map(|value| value.downcast_ref())
     }
 }

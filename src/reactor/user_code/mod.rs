@@ -32,7 +32,7 @@ impl Reactor {
         connection: Option<Token>,
         call: impl FnOnce(&mut Reactor) -> R,
     ) -> Result<R, String> {
-        self.begin_timing(place, connection.unwrap_or(Token::NONE));
+        self.start_timing(place, connection.unwrap_or(Token::NONE));
         let result = catch_unwind(AssertUnwindSafe(|| call(self)));
         self.end_timing();
         match result {

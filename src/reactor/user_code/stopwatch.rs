@@ -44,7 +44,7 @@ impl Stopwatch {
 impl Reactor {
     /// Starts the timing of a callback.
     #[inline]
-    pub(in crate::reactor) fn begin_timing(&mut self, place: CallbackKind, connection: Token) {
+    pub(in crate::reactor) fn start_timing(&mut self, place: CallbackKind, connection: Token) {
         let stopwatch = &mut self.user_code.stopwatch;
         stopwatch.place = place;
         stopwatch.connection = connection;

@@ -78,7 +78,7 @@ impl Network {
         let mut world = self.world.borrow_mut();
         let Some(index) = world.release(held) else { return false };
         let to = world.route(index);
-        world.begin_handshake(index, to);
+        world.start_handshake(index, to);
         true
     }
 

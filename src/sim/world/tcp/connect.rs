@@ -93,13 +93,13 @@ impl World {
         if with_itself {
             self.establish(index, 0);
         } else if !held {
-            self.begin_handshake(index, to);
+            self.start_handshake(index, to);
         }
         Ok(())
     }
 
     /// Starts the handshake with a host; `None`: there is no such host.
-    pub(in crate::sim) fn begin_handshake(&mut self, index: u32, to: Option<u32>) {
+    pub(in crate::sim) fn start_handshake(&mut self, index: u32, to: Option<u32>) {
         if to.is_some() {
             return self.send_syn(index);
         }
