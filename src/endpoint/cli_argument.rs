@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::endpoint::argument::is_number;
 use crate::endpoint::{ClientEndpoint, ParseError, Registry, ServerEndpoint};
 use crate::net::zone::Literal;
 use crate::{BadAddress, ConnectTcp, Error, ListenTcp};
@@ -131,10 +132,6 @@ fn url(text: &str) -> Option<(usize, &str)> {
 fn is_local(text: &str) -> bool {
     let host = prefix(text);
     host == "localhost" || host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn wrong(text: &str, position: usize, error: &Error) -> ParseError {

@@ -69,6 +69,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod argument;
 mod arguments;
 pub(crate) mod cli_argument;
 mod connect_protocol;
@@ -85,7 +86,8 @@ mod unix;
 
 use std::any::Any;
 
-pub use self::arguments::{Argument, Arguments};
+pub use self::argument::Argument;
+pub use self::arguments::Arguments;
 pub use self::connect_protocol::connect_protocol;
 pub use self::grammar::quote_argument;
 pub use self::inherited::Adopted;
