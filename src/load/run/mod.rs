@@ -1,22 +1,20 @@
 //! The run of a load: opening connections, sending messages, and waiting for the last answers.
 
-use super::distribution::Distribution;
+mod state;
+
+pub(super) use self::state::{Stage, StartGate, State};
 use super::limit::Limit;
 use super::opening::Opening;
 use super::pattern::Pattern;
 use super::schedule::Schedule;
 use super::sender::Sender;
-use super::sockets::Candidates;
 use crate::endpoint::ClientEndpoint;
 use crate::load::config::{LoadConfig, Workload};
 use crate::load::error::{LoadError, Mismatch};
-use crate::load::totals::Totals;
-use crate::{Address, ConnectTcp, ConnectorId, DelayedCall, Instant, Reactor, Reason, Transport};
+use crate::{Address, ConnectTcp, DelayedCall, Instant, Reactor, Reason, Transport};
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,125 +37,6 @@ pub(super) enum Target {
 
 pub(super) type Observer = Box<dyn FnMut(&LoadError)>;
 pub(super) type Finished = Box<dyn FnOnce(&mut Reactor)>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Connections are opened.
-    Opening,
-    /// Messages are sent, or connections are held.
-    Running,
-    /// The last answers are awaited.
-    Draining,
-    Finished,
-}
-
-pub(super) struct State {
-    pub(super) stage: Stage,
-    pub(super) began: Instant,
-    /// Messages due or sent from here until `until` count.
-    pub(super) since: Instant,
-    pub(super) until: Instant,
-    /// Time of the last answer to a counted message.
-    pub(super) last: Instant,
-    /// Connection attempts in flight by connection number, with the time each was due.
-    pub(super) connecting: BTreeMap<u64, (ConnectorId, Instant)>,
-    /// Open connections by number.
-    pub(super) open: BTreeMap<u64, Sender>,
-    /// Senders that take turns in the schedule.
-    pub(super) slots: Vec<Sender>,
-    pub(super) schedule: Option<Schedule>,
-    /// First message of the schedule that was not passed to a sender.
-    pub(super) cursor: u64,
-    /// Number of started messages of the schedule.
-    pub(super) note_started: u64,
-    /// Slots of lost connections, each with its first message that was not started.
-    pub(super) unfinished_slots: Vec<(u64, u64)>,
-    /// Number of connections with answers awaited at the end.
-    pub(super) busy: usize,
-    /// Timer for the next connection attempt or the next due message.
-    pub(super) next: Option<DelayedCall>,
-    /// Timer for the end of sending, or for the drain timeout.
-    pub(super) end: Option<DelayedCall>,
-    /// Timer for the next search for lost datagrams.
-    pub(super) sweep: Option<DelayedCall>,
-    /// Number of answers, including those that do not count.
-    pub(super) answers: u64,
-    pub(super) paced: bool,
-    pub(super) tally: Totals,
-    pub(super) finished: Option<Finished>,
-    pub(super) start_gate: StartGate,
-    /// For datagrams: the candidate addresses.
-    pub(super) candidates: Candidates,
-}
-
-/// The gate between opening and running.
-pub(super) enum StartGate {
-    Open,
-    /// Calls this callback when the load reaches the gate.
-    Closed(Finished),
-    /// The load waits at the gate.
-    Reached,
-}
-
-impl State {
-    /// Records answers to messages that were started together.
-    #[inline]
-    pub(super) fn answered(&mut self, due: Instant, sent: Instant, messages: u64, now: Instant) {
-        self.answers += messages;
-        if due >= self.since {
-            self.last = now;
-            self.tally.messages += messages;
-            self.tally.latencies.record(now - due, messages);
-            if self.paced {
-                self.tally.since_sent.record(now - sent, messages);
-            }
-        }
-    }
-
-    /// Records messages without an answer that are no longer awaited, with their wait so far.
-    /// Omitting them would make a server look fast that answers only some messages.
-    pub(super) fn record_wait(&mut self, due: Instant, sent: Option<Instant>, messages: u64, now: Instant) {
-        if due >= self.since && messages > 0 {
-            self.tally.latencies.record(now - due, messages);
-            if let Some(sent) = sent.filter(|_| self.paced) {
-                self.tally.since_sent.record(now - sent, messages);
-            }
-        }
-    }
-
-    /// Records the due messages of the schedule that were never sent, with their wait so far.
-    pub(super) fn count_unsent(&mut self, schedule: Schedule, work: Workload, now: Instant) {
-        let (since, until) = (schedule.before(self.since), schedule.before(self.until));
-        let waits = &mut self.tally.latencies;
-        if work == Workload::Churn {
-            // The cursor counts all started exchanges.
-            let rest = self.cursor.max(since)..until;
-            return record_waits(waits, rest, now, |number| schedule.due(number));
-        }
-        for (slot, next) in std::mem::take(&mut self.unfinished_slots) {
-            let of_slot = |all: u64| all.saturating_sub(slot).div_ceil(schedule.slots());
-            let rest = next.max(of_slot(since))..of_slot(until);
-            record_waits(waits, rest, now, |number| schedule.due_in_slot(slot, number));
-        }
-    }
-
-    pub(super) fn begun_to_run(&self, plan: &LoadConfig) -> Instant {
-        Instant::from_origin(self.since.since_origin().saturating_sub(plan.warm_up))
-    }
-}
-
-/// Records the waits of messages with these numbers. For large ranges, each group is recorded with
-/// its shortest wait.
-fn record_waits(waits: &mut Distribution, numbers: Range<u64>, now: Instant, due: impl Fn(u64) -> Instant) {
-    let count = numbers.end.saturating_sub(numbers.start);
-    let groups = count.min(GROUPS);
-    let start =
-        |group: u64| numbers.start + (u128::from(count) * u128::from(group) / u128::from(groups)) as u64;
-    for group in 0..groups {
-        let (from, to) = (start(group), start(group + 1));
-        waits.record(now - due(to - 1), to - from);
-    }
-}
 
 /// Returns the current time. The reactor's cached time may be several callbacks old.
 #[inline]
@@ -549,9 +428,6 @@ const REPLACEMENT_DELAY: Duration = Duration::from_millis(10);
 
 /// Age below which the end of a held connection suggests that the server could not keep it.
 const EARLY_LOSS: Duration = Duration::from_secs(5);
-
-/// Maximum number of waits that are recorded one by one, for each sender.
-const GROUPS: u64 = 1_000;
 
 /// Resolution of the clock.
 const NANOSECOND: Duration = Duration::from_nanos(1);
