@@ -23,7 +23,8 @@ use crate::sim::network::trace::{About, RecordKind, Text};
 use crate::sim::random::Random;
 use crate::sim::world::World;
 use crate::sim::world::tcp::connection::Phase;
-use crate::sim::{Host, Instant};
+use crate::sim::{Host, Instant, SimNet};
+use crate::{Reactor, Settings};
 
 /// A handle to a simulated network, for callbacks and conditions. Clones refer to the same network.
 ///
@@ -429,5 +430,17 @@ impl Network {
 
     pub(in crate::sim) fn fault(&self, kind: FaultKind, host: Host) {
         self.world.borrow_mut().fault(kind, host.0);
+    }
+}
+
+/// Reactors without a [`Simulation`](crate::sim::Simulation), which the caller runs on a simulated
+/// network.
+impl Network {
+    /// Returns a reactor that the caller runs or turns. A poll that waits advances virtual time.
+    /// With several such reactors, give turns to each. A poll without any event left fails with
+    /// [`Error::System`](crate::Error::System), whose source lists the waiting processes.
+    pub fn reactor(&self, host: Host, settings: Settings) -> Reactor {
+        let net = SimNet::unscheduled(self, host, settings.thread_limits());
+        Reactor::on(Box::new(net), settings)
     }
 }
