@@ -11,9 +11,54 @@
 //!   requested.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Answer, Instant};
+use super::Instant;
+
+/// Callback for the outcome of a look-up.
+pub(crate) type Answer = Box<dyn FnOnce(LookedUp) + Send>;
+
+/// The outcome of a look-up.
+#[derive(Debug)]
+pub(crate) struct LookedUp {
+    /// Time at which the resolver was asked. The look-up may have waited for a thread before.
+    pub(crate) began: Instant,
+    /// The addresses, in the resolver's order.
+    pub(crate) found: Result<Vec<SocketAddr>, NameError>,
+}
+
+impl LookedUp {
+    /// The addresses of `found` with this port.
+    pub(crate) fn new(began: Instant, found: &Result<Vec<SocketAddr>, NameError>, port: u16) -> LookedUp {
+        let with_port = |address: &SocketAddr| {
+            let mut address = *address;
+            address.set_port(port);
+            address
+        };
+        let found = found.as_ref().map(|found| found.iter().map(with_port).collect());
+        LookedUp { began, found: found.map_err(NameError::clone) }
+    }
+}
+
+/// Reason why a look-up was not started.
+#[derive(Debug)]
+pub(crate) enum NotAsked {
+    /// The limit of look-ups that run or wait is reached.
+    QueueFull,
+    /// No thread runs, and starting one failed.
+    NoThread(io::Error),
+}
+
+/// Reason why a look-up found no address, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NameError {
+    /// The resolver answered that the name has no address.
+    NotFound(String),
+    /// The resolver could not be asked, or had no definite answer.
+    Failed(String),
+}
 
 /// The id of one request for the addresses of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,6 +27,7 @@ mod datagram;
 mod instant;
 pub(crate) mod lookups;
 pub(crate) mod null;
+mod open;
 pub(crate) mod os;
 mod process;
 mod signal;
@@ -34,7 +35,7 @@ pub(crate) mod zone;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,7 +46,8 @@ pub(crate) use datagram::{
 };
 pub use instant::Instant;
 pub(crate) use instant::nanoseconds;
-pub(crate) use lookups::{LookupId, LookupProgress};
+pub(crate) use lookups::{Answer, LookedUp, LookupId, LookupProgress, NameError, NotAsked};
+pub(crate) use open::{Adopt, Buffers, Open, OpenError, OpenStep};
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnFault, SpawnProcess, TerminalSize};
 pub(crate) use process::{Pipes, SpawnError};
 pub use signal::Signal;
@@ -262,49 +264,6 @@ impl ThreadLimits {
         ThreadLimits { threads: 0, thread_queue: 0, lookup_threads: 0, lookup_queue: 0 };
 }
 
-/// Callback for the outcome of a look-up.
-pub(crate) type Answer = Box<dyn FnOnce(LookedUp) + Send>;
-
-/// The outcome of a look-up.
-#[derive(Debug)]
-pub(crate) struct LookedUp {
-    /// Time at which the resolver was asked. The look-up may have waited for a thread before.
-    pub(crate) began: Instant,
-    /// The addresses, in the resolver's order.
-    pub(crate) found: Result<Vec<SocketAddr>, NameError>,
-}
-
-impl LookedUp {
-    /// The addresses of `found` with this port.
-    pub(crate) fn new(began: Instant, found: &Result<Vec<SocketAddr>, NameError>, port: u16) -> LookedUp {
-        let with_port = |address: &SocketAddr| {
-            let mut address = *address;
-            address.set_port(port);
-            address
-        };
-        let found = found.as_ref().map(|found| found.iter().map(with_port).collect());
-        LookedUp { began, found: found.map_err(NameError::clone) }
-    }
-}
-
-/// Reason why a look-up was not started.
-#[derive(Debug)]
-pub(crate) enum NotAsked {
-    /// The limit of look-ups that run or wait is reached.
-    QueueFull,
-    /// No thread runs, and starting one failed.
-    NoThread(io::Error),
-}
-
-/// Reason why a look-up found no address, as text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NameError {
-    /// The resolver answered that the name has no address.
-    NotFound(String),
-    /// The resolver could not be asked, or had no definite answer.
-    Failed(String),
-}
-
 /// Ends a blocked poll.
 pub(crate) trait Wake: Send + Sync {
     fn wake(&self);
@@ -348,75 +307,6 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A socket to open, with its options.
-#[derive(Clone, Debug)]
-pub(crate) enum Open {
-    TcpListen {
-        address: SocketAddr,
-        reuse_address: bool,
-        reuse_port: bool,
-        ipv6_only: Option<bool>,
-        backlog: u32,
-        buffers: Buffers,
-        /// TCP_NODELAY of accepted sockets, where [`Net::inherits_nodelay`].
-        nodelay: bool,
-    },
-    TcpConnect {
-        address: SocketAddr,
-        bind: Option<SocketAddr>,
-        reuse_address: bool,
-        buffers: Buffers,
-    },
-    UnixListen {
-        address: UnixAddress,
-        /// File mode, set before the first connect is possible.
-        mode: Option<u32>,
-        backlog: u32,
-        /// Removes a socket file that has no listener.
-        remove_stale: bool,
-        /// Removes the socket file on close.
-        unlink: bool,
-        buffers: Buffers,
-    },
-    /// A UNIX connect completes at once or fails. `WouldBlock`: the listener's backlog is full, and
-    /// no event reports when it has room again.
-    UnixConnect {
-        address: UnixAddress,
-        bind: Option<UnixAddress>,
-        buffers: Buffers,
-    },
-    Udp {
-        bind: SocketAddr,
-        /// The only peer, if the socket is connected.
-        connect: Option<SocketAddr>,
-        reuse_address: bool,
-        reuse_port: bool,
-        ipv6_only: Option<bool>,
-        broadcast: bool,
-        buffers: Buffers,
-    },
-    UnixDatagram {
-        bind: Option<UnixAddress>,
-        /// The only peer, if the socket is connected.
-        connect: Option<UnixAddress>,
-        mode: Option<u32>,
-        remove_stale: bool,
-        unlink: bool,
-        buffers: Buffers,
-    },
-}
-
-/// Expected type of an adopted descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Adopt {
-    /// A listening stream socket.
-    Listener,
-    /// A connected stream socket.
-    Connection,
-    /// A datagram socket.
-    Datagram,
-}
-
 /// Credentials of a UNIX socket's peer, from the kernel. (SO_PEERCRED.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Credentials {
@@ -427,47 +317,6 @@ pub struct Credentials {
     pub user: u32,
     /// Effective group ID.
     pub group: u32,
-}
-
-/// Sizes of the kernel's socket buffers, in bytes. `None` keeps the system's default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Buffers {
-    pub(crate) send: Option<usize>,
-    pub(crate) receive: Option<usize>,
-}
-
-/// A failed step of opening a socket.
-#[derive(Debug)]
-pub(crate) struct OpenError {
-    pub(crate) step: OpenStep,
-    pub(crate) error: io::Error,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OpenStep {
-    Socket,
-    Option,
-    Bind,
-    Listen,
-    Connect,
-    Mode,
-    Adopt,
-    Watch,
-}
-
-impl OpenStep {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            OpenStep::Socket => "socket",
-            OpenStep::Option => "setsockopt",
-            OpenStep::Bind => "bind",
-            OpenStep::Listen => "listen",
-            OpenStep::Connect => "connect",
-            OpenStep::Mode => "chmod",
-            OpenStep::Adopt => "adopt",
-            OpenStep::Watch => "watch",
-        }
-    }
 }
 
 /// Result of an accept that the kernel completed.
