@@ -1,14 +1,14 @@
-//! The machine that a run was made on, and when.
+//! The machine of a run, its load, and the date.
 
 use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::figures::Machine;
+use super::run::Machine;
 use super::support::Result;
 
-/// What cannot be found out is `unknown`, or 0. The load and the cores' use are the caller's to say.
+/// Unknown fields are `unknown`, or 0. The caller sets load and pinning.
 pub fn describe() -> Machine {
     let field = |file: &str, name: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
@@ -40,15 +40,15 @@ pub fn date() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The share of a core that is in use while this process waits.
-pub fn foreign_load(smoke: bool) -> Result<f64> {
+/// The share of a core that other programs use while this process waits.
+pub fn background_load(smoke: bool) -> Result<f64> {
     let start = Instant::now();
     let before = busy_ticks()?;
     thread::sleep(if smoke { Duration::from_millis(100) } else { Duration::from_secs(1) });
     Ok((busy_ticks()? - before) as f64 / TICKS / start.elapsed().as_secs_f64())
 }
 
-/// Of all cores: user, nice, system, interrupts, and what a host took away; neither idle nor waiting for a disk.
+/// Of all cores: user, nice, system, interrupts and stolen time, without idle and I/O wait.
 fn busy_ticks() -> Result<u64> {
     let text = fs::read_to_string("/proc/stat")?;
     let line =
@@ -57,5 +57,5 @@ fn busy_ticks() -> Result<u64> {
     Ok([0, 1, 2, 5, 6, 7].iter().filter_map(|&index| ticks.get(index)).sum())
 }
 
-/// A second, in `/proc/stat`.
+/// Ticks per second in `/proc/stat`.
 const TICKS: f64 = 100.0;

@@ -1,10 +1,10 @@
-//! The measuring itself: rounds over all the work, servers in turn within each cell, in an order that rotates.
+//! Rounds over all workloads. Servers take turns within each cell, in an order that rotates.
 
 use std::time::{Duration, Instant};
 
-use super::choices::Choices;
+use super::arguments::Arguments;
 use super::cores::Cores;
-use super::figures::{Latency, Memory, Missing, Sample};
+use super::run::{Latency, Memory, Missing, Sample};
 use super::support::Result;
 use super::support::cell::Cell;
 use super::support::delayed::{Heap, Tokio, Twistor};
@@ -12,11 +12,11 @@ use super::support::hold;
 use super::support::load;
 use super::support::server::Kind;
 use super::support::timing;
-use super::work::{Task, Work};
+use super::workload::{Task, Workload};
 
-/// What one server did in one cell, in one round; the delayed calls have one of these for each operation.
-struct Figures {
-    /// Follows the name of the cell.
+/// One server in one cell and round; timers have one for each operation.
+struct Measurement {
+    /// Appended to the name of the cell.
     operation: Option<&'static str>,
     count: u64,
     elapsed: f64,
@@ -25,57 +25,58 @@ struct Figures {
     memory: Option<Memory>,
 }
 
-/// Runs until all is measured or the time is up, and tells on stderr how far it is. Failures end nothing; `missing` are those
-/// that are known before.
+/// Measures until everything is done or the time limit is reached, with progress on stderr. A
+/// failure does not end the run; `missing` are the failures before it.
 pub fn run(
-    choices: &Choices,
+    arguments: &Arguments,
     kinds: &[Kind],
     missing: Vec<Missing>,
     cores: &Cores,
 ) -> (Vec<Sample>, Vec<Missing>) {
-    let work = choices.work();
-    let (rounds, count) = (choices.options.rounds(5), work.len());
+    let workloads = arguments.workloads();
+    let (rounds, count) = (arguments.options.rounds(5), workloads.len());
     let start = Instant::now();
-    let mut rest = Rest { choices, kinds, cores, start, results: Results { samples: Vec::new(), missing } };
-    let mut took = vec![Duration::ZERO; count]; // in the round before
+    let mut runner =
+        Runner { arguments, kinds, cores, start, results: Results { samples: Vec::new(), missing } };
+    let mut durations = vec![Duration::ZERO; count]; // of the round before
     for round in 0..rounds {
-        let mut left_out = 0;
-        for (index, work) in
-            work.iter().enumerate().filter(|(_, work)| round < work.rounds(rounds, choices.extent))
-        {
+        let mut skipped = 0;
+        let due = |workload: &Workload| round < workload.rounds(rounds, arguments.mode);
+        for (index, workload) in workloads.iter().enumerate().filter(|(_, workload)| due(workload)) {
             let begin = Instant::now();
-            if rest.suffices_for(took[index]) {
-                eprint!("round {}/{rounds} {}/{count} {}:", round + 1, index + 1, work.task);
-                rest.measure(work, round);
+            if runner.has_time_for(durations[index]) {
+                eprint!("round {}/{rounds} {}/{count} {}:", round + 1, index + 1, workload.task);
+                runner.measure(workload, round);
                 eprintln!();
-                took[index] = begin.elapsed();
+                durations[index] = begin.elapsed();
             } else if round > 0 {
-                left_out += 1;
+                skipped += 1;
             } else {
-                let names: Vec<&str> = rest.contenders(work.task).into_iter().map(Contender::name).collect();
-                names.into_iter().for_each(|name| rest.results.fail(work, name, round, NO_TIME));
+                let names: Vec<&str> =
+                    runner.contenders(workload.task).into_iter().map(Contender::name).collect();
+                names.into_iter().for_each(|name| runner.results.fail(workload, name, round, NO_TIME));
             }
         }
-        if left_out > 0 {
-            eprintln!("round {}/{rounds}: there was no time for {left_out} of {count} cells", round + 1);
+        if skipped > 0 {
+            eprintln!("round {}/{rounds}: no time for {skipped} of {count} cells", round + 1);
         }
     }
-    (rest.results.samples, rest.results.missing)
+    (runner.results.samples, runner.results.missing)
 }
 
-/// The run from here on.
-struct Rest<'run> {
-    choices: &'run Choices,
+/// A run in progress.
+struct Runner<'run> {
+    arguments: &'run Arguments,
     kinds: &'run [Kind],
     cores: &'run Cores,
     start: Instant,
     results: Results,
 }
 
-impl Rest<'_> {
-    /// Whether there is so much time left.
-    fn suffices_for(&self, needed: Duration) -> bool {
-        self.choices.time_limit().is_none_or(|limit| self.start.elapsed() + needed < limit)
+impl Runner<'_> {
+    /// At least this time is left.
+    fn has_time_for(&self, needed: Duration) -> bool {
+        self.arguments.time_limit().is_none_or(|limit| self.start.elapsed() + needed < limit)
     }
 
     fn contenders(&self, task: Task) -> Vec<Contender> {
@@ -85,35 +86,35 @@ impl Rest<'_> {
         }
     }
 
-    fn measure(&mut self, work: &Work, round: usize) {
-        let contenders = self.contenders(work.task);
+    fn measure(&mut self, workload: &Workload, round: usize) {
+        let contenders = self.contenders(workload.task);
         for turn in 0..contenders.len() {
             let contender = contenders[(round + turn) % contenders.len()];
             let name = contender.name();
-            if self.results.given_up(work, name) {
+            if self.results.failed_twice(workload, name) {
                 continue;
             }
-            if !self.suffices_for(Duration::ZERO) {
+            if !self.has_time_for(Duration::ZERO) {
                 if round == 0 {
-                    self.results.fail(work, name, round, NO_TIME);
+                    self.results.fail(workload, name, round, NO_TIME);
                 }
                 continue;
             }
-            match contender.sample(work.task, self.choices.options.sample, self.cores) {
+            match contender.sample(workload.task, self.arguments.options.sample, self.cores) {
                 Ok(figures) => {
-                    eprint!("  {name} {}", told(&figures));
-                    self.results.add(work, name, round, &figures);
+                    eprint!("  {name} {}", summary(&figures));
+                    self.results.add(workload, name, round, &figures);
                 }
                 Err(error) => {
                     eprint!("  {name} failed: {error}");
-                    self.results.fail(work, name, round, &error.to_string());
+                    self.results.fail(workload, name, round, &error.to_string());
                 }
             }
         }
     }
 }
 
-/// Who is measured.
+/// A server, or a timer structure.
 #[derive(Clone, Copy)]
 enum Contender {
     Server(Kind),
@@ -124,7 +125,7 @@ enum Contender {
 }
 
 impl Contender {
-    /// The plain structure is what the others are compared with.
+    /// The heap is the baseline.
     const TIMERS: [Contender; 3] = [Contender::HeapTimers, Contender::TwistorTimers, Contender::TokioTimers];
 
     fn name(self) -> &'static str {
@@ -136,21 +137,25 @@ impl Contender {
         }
     }
 
-    fn sample(self, task: Task, length: Duration, cores: &Cores) -> Result<Vec<Figures>> {
+    fn sample(self, task: Task, length: Duration, cores: &Cores) -> Result<Vec<Measurement>> {
         match (self, task) {
-            (Contender::Server(kind), Task::Load(cell)) => Ok(vec![of_load(kind, cell, length, cores)?]),
-            (Contender::Server(kind), Task::Hold(count)) => Ok(vec![of_hold(kind, count, cores)?]),
-            (Contender::HeapTimers, Task::Timers(size)) => of_timers(size, timing::measure::<Heap>(size)?),
-            (Contender::TwistorTimers, Task::Timers(size)) => {
-                of_timers(size, timing::measure::<Twistor>(size)?)
+            (Contender::Server(kind), Task::Load(cell)) => Ok(vec![measure_load(kind, cell, length, cores)?]),
+            (Contender::Server(kind), Task::Hold(count)) => Ok(vec![measure_hold(kind, count, cores)?]),
+            (Contender::HeapTimers, Task::Timers(size)) => {
+                measure_timers(size, timing::measure::<Heap>(size)?)
             }
-            (Contender::TokioTimers, Task::Timers(size)) => of_timers(size, timing::measure::<Tokio>(size)?),
+            (Contender::TwistorTimers, Task::Timers(size)) => {
+                measure_timers(size, timing::measure::<Twistor>(size)?)
+            }
+            (Contender::TokioTimers, Task::Timers(size)) => {
+                measure_timers(size, timing::measure::<Tokio>(size)?)
+            }
             _ => Ok(Vec::new()),
         }
     }
 }
 
-fn of_load(kind: Kind, cell: Cell, length: Duration, cores: &Cores) -> Result<Figures> {
+fn measure_load(kind: Kind, cell: Cell, length: Duration, cores: &Cores) -> Result<Measurement> {
     let server = cores.start(kind)?;
     let outcome = load::run_timed(&server, cell, length)?;
     server.stop()?;
@@ -165,31 +170,31 @@ fn of_load(kind: Kind, cell: Cell, length: Duration, cores: &Cores) -> Result<Fi
         max: latencies.max(),
     });
     let (elapsed, cpu) = (outcome.elapsed.as_secs_f64(), outcome.cpu.as_secs_f64());
-    Ok(Figures { operation: None, count: outcome.count, elapsed, cpu, latency, memory: None })
+    Ok(Measurement { operation: None, count: outcome.count, elapsed, cpu, latency, memory: None })
 }
 
-fn of_hold(kind: Kind, count: usize, cores: &Cores) -> Result<Figures> {
+fn measure_hold(kind: Kind, count: usize, cores: &Cores) -> Result<Measurement> {
     let server = cores.start(kind)?;
     let hold::Held { before, idle, used, after, elapsed, cpu } = hold::run(&server, count, 0)?;
     server.stop()?;
     let (elapsed, cpu) = (elapsed.as_secs_f64(), cpu.as_secs_f64());
     let memory = Some(Memory { before, idle, used, after });
-    Ok(Figures { operation: None, count: count as u64, elapsed, cpu, latency: None, memory })
+    Ok(Measurement { operation: None, count: count as u64, elapsed, cpu, latency: None, memory })
 }
 
-/// By the CPU clock: that is the elapsed time too.
-fn of_timers(size: usize, nanoseconds: timing::Figures) -> Result<Vec<Figures>> {
+/// Measured with the CPU clock, so the elapsed time is the CPU time.
+fn measure_timers(size: usize, nanoseconds: timing::Figures) -> Result<Vec<Measurement>> {
     let figures = OPERATIONS.into_iter().zip(nanoseconds).map(|(operation, nanoseconds)| {
         let cpu = nanoseconds * size as f64 / 1e9;
         let operation = Some(operation);
-        Figures { operation, count: size as u64, elapsed: cpu, cpu, latency: None, memory: None }
+        Measurement { operation, count: size as u64, elapsed: cpu, cpu, latency: None, memory: None }
     });
     Ok(figures.collect())
 }
 
-/// For one line: the CPU time of one of what is counted, or the memory.
-fn told(figures: &[Figures]) -> String {
-    let told = figures.iter().map(|figures| {
+/// For one line of progress: CPU time per count, or memory per connection.
+fn summary(figures: &[Measurement]) -> String {
+    let texts = figures.iter().map(|figures| {
         let each = figures.cpu / figures.count as f64;
         match figures.memory {
             Some(Memory { before, idle, .. }) => {
@@ -200,11 +205,11 @@ fn told(figures: &[Figures]) -> String {
         }
     });
     let unit = match figures {
-        [Figures { memory: Some(_), .. }, ..] => "",
-        [Figures { operation: Some(_), .. }, ..] => " ns",
+        [Measurement { memory: Some(_), .. }, ..] => "",
+        [Measurement { operation: Some(_), .. }, ..] => " ns",
         _ => " us",
     };
-    told.collect::<Vec<_>>().join("/") + unit
+    texts.collect::<Vec<_>>().join("/") + unit
 }
 
 struct Results {
@@ -213,12 +218,12 @@ struct Results {
 }
 
 impl Results {
-    fn add(&mut self, work: &Work, server: &str, round: usize, figures: &[Figures]) {
-        for section in &work.sections {
-            for &Figures { operation, count, elapsed, cpu, latency, memory } in figures {
+    fn add(&mut self, workload: &Workload, server: &str, round: usize, figures: &[Measurement]) {
+        for section in &workload.sections {
+            for &Measurement { operation, count, elapsed, cpu, latency, memory } in figures {
                 let cell = match operation {
-                    Some(operation) => format!("{} {operation}", work.task),
-                    None => work.task.to_string(),
+                    Some(operation) => format!("{} {operation}", workload.task),
+                    None => workload.task.to_string(),
                 };
                 let (section, server) = (section.clone(), server.to_string());
                 self.samples.push(Sample {
@@ -236,11 +241,11 @@ impl Results {
         }
     }
 
-    fn fail(&mut self, work: &Work, server: &str, round: usize, reason: &str) {
-        for section in &work.sections {
+    fn fail(&mut self, workload: &Workload, server: &str, round: usize, reason: &str) {
+        for section in &workload.sections {
             self.missing.push(Missing {
                 section: section.clone(),
-                cell: work.task.to_string(),
+                cell: workload.task.to_string(),
                 server: server.to_string(),
                 round,
                 reason: reason.to_string(),
@@ -248,17 +253,17 @@ impl Results {
         }
     }
 
-    /// Who failed twice in a cell fails for a reason, and may have taken half a minute for it.
-    fn given_up(&self, work: &Work, server: &str) -> bool {
-        let cell = work.task.to_string();
+    /// A server that failed twice in a cell is not tried again: a failure may take half a minute.
+    fn failed_twice(&self, workload: &Workload, server: &str) -> bool {
+        let cell = workload.task.to_string();
         let failures = self.missing.iter().filter(|missing| {
-            missing.cell == cell && missing.server == server && missing.section == work.sections[0]
+            missing.cell == cell && missing.server == server && missing.section == workload.sections[0]
         });
         failures.count() >= 2
     }
 }
 
-const NO_TIME: &str = "there was no time left";
+const NO_TIME: &str = "no time left";
 
-/// What [`timing::OPERATIONS`] are called here.
+/// Names of [`timing::OPERATIONS`] in cells.
 const OPERATIONS: [&str; 6] = ["set", "set-cancel", "reset", "put-off", "cancel", "fire"];

@@ -1,86 +1,75 @@
-//! The report as one Markdown file: where and how it was measured, how to read it, then chapter after chapter.
+//! The report as one Markdown file: machine and command, how to read it, the chapters, missing figures.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::super::figures::Run;
-use super::contents::Chapter;
-use super::frame;
-use super::gaps::Gap;
+use super::super::run::Run;
+use super::chapters::Chapter;
+use super::servers;
+use super::statistics::EVERY;
 
-pub fn written(run: &Run, chapters: &[Chapter]) -> String {
-    let mut text = String::from("# How servers scale\n");
-    origin(&mut text, run);
-    text.push_str(READING);
+pub fn render(run: &Run, chapters: &[Chapter]) -> String {
+    let mut text = format!("# How servers scale\n\n{}\n{}", origin(run), include_str!("how_to_read.md"));
     for chapter in chapters {
         let _ = write!(text, "\n## {}\n", chapter.title);
         if !chapter.text.is_empty() {
             let _ = write!(text, "\n{}\n", chapter.text);
         }
-        if let Some((file, _)) = &chapter.picture {
+        if let Some((file, _)) = &chapter.plot {
             let _ = write!(text, "\n![{}]({file})\n", chapter.title);
         }
         let _ = write!(text, "\n{}", chapter.table);
     }
-    missing(&mut text, run);
-    text
+    text + &missing(run)
 }
 
-fn origin(text: &mut String, run: &Run) {
-    let machine = &run.machine;
-    let memory = machine.memory as f64 / (1_u64 << 30) as f64;
+fn origin(run: &Run) -> String {
+    let (machine, load) = (&run.machine, run.machine.load_before);
     let pinning = match machine.pinning {
         Some(pinning) => format!("servers on core {}, the load on core {}", pinning.servers, pinning.load),
         None => "nothing was pinned".into(),
     };
-    let _ = write!(
-        text,
-        "\n- Machine: {}, {} cores, {memory:.1} GiB of memory, Linux {}, {}; {pinning}.\n\
-         - Date: {}.\n- Command: `{}`.\n- Just before the run, other programs used {:.1} % of a core.\n",
-        machine.processor,
-        machine.cores,
-        machine.kernel.trim_start_matches("Linux "),
+    let warning = match load > MAX_QUIET_LOAD {
+        true => "\n  **The machine was not quiet: rates and latencies mean little, ratios less than usual.**",
+        false => "",
+    };
+    format!(
+        "- Machine: {machine}, {}; {pinning}.\n- Date: {}.\n- Command: `{}`.\n\
+         - Just before the run, other programs used {:.1} % of a core.{warning}\n",
         machine.rustc,
-        frame::day(&run.date),
+        run.minute(),
         run.command,
-        machine.load_before * 100.0
-    );
-    if machine.load_before > QUIET {
-        text.push_str(
-            "  **The machine was not quiet: rates and latencies mean little, ratios less than usual.**\n",
-        );
-    }
+        load * 100.0
+    )
 }
 
-fn missing(text: &mut String, run: &Run) {
-    let gaps = Gap::of(run);
-    if !gaps.is_empty() {
-        text.push_str(
-            "\n## What is missing\n\nThese gave no figure; pictures have gaps there, tables a dash.\n\n",
-        );
+/// A line for each server and reason. A cell of two sections is listed once.
+pub fn missing(run: &Run) -> String {
+    let mut text = String::new();
+    let mut failures: BTreeMap<(&str, &str), BTreeMap<&str, BTreeSet<usize>>> = BTreeMap::new();
+    for missing in &run.missing {
+        let cells = failures.entry((&missing.server, &missing.reason)).or_default();
+        cells.entry(&missing.cell).or_default().insert(missing.round + 1);
     }
-    for gap in gaps {
-        let _ = writeln!(text, "- {gap}");
+    if !failures.is_empty() {
+        text.push_str("\n## Missing figures\n\nPlots have gaps here, tables a dash.\n\n");
     }
+    for ((server, reason), cells) in failures {
+        let name = if server == EVERY { "every server" } else { servers::name(server) };
+        let cells = cells.iter().map(|(cell, rounds)| {
+            let rounds: Vec<String> = rounds.iter().map(usize::to_string).collect();
+            match *cell {
+                EVERY => "not measured".to_owned(),
+                cell if rounds.len() == 1 => format!("`{cell}` (round {})", rounds[0]), // there is one
+                cell => format!("`{cell}` (rounds {})", rounds.join(", ")),
+            }
+        });
+        let cells: Vec<String> = cells.collect();
+        let reason: Vec<&str> = reason.split_whitespace().collect();
+        let _ = writeln!(text, "- {name}: {}. {}.", reason.join(" "), cells.join(", "));
+    }
+    text
 }
 
-/// More of a core than this in the hands of others, and the figures say so.
-const QUIET: f64 = 0.05;
-
-const READING: &str = "
-## How to read it
-
-The servers echo what they get. Each runs in a process of its own, the load in another one, which compares every byte
-that comes back. Within a round the servers take turns, and the order rotates from round to round.
-
-**The figure to read is the server's CPU time per message as a ratio to the baseline in the same round**: it holds when
-neighbours use the machine, where rates and latencies do not. 0.90 is a tenth cheaper than the baseline. A difference
-stands where the ranges `[lowest..highest]` of the rounds do not meet; where they do, it may be chance.
-
-The load keeps a fixed number of messages under way and waits for their echoes: a closed loop. Latency over
-connections therefore rises with their number, as each message waits for those before it; and a server that stalls is
-sent fewer messages meanwhile, so that percentiles compare servers and forecast nothing. Memory is what became
-resident in the server's process, in whole pages; what the kernel keeps for a socket is not in it. Cells are named by
-their workload: `pp c64 s1024 d16` is an echo on 64 connections with messages of 1,024 bytes, 16 under way on each;
-`bulk c1` a transfer as fast as it goes; `churn p64` connects, echoes once and closes, 64 at a time; `hold c1024`
-holds connections.
-";
+/// Share of a core in use by other programs above which the report warns.
+const MAX_QUIET_LOAD: f64 = 0.05;

@@ -1,60 +1,47 @@
-//! From figures to a report that people read: `scaling.md` and SVG plots.
+//! The report of a run: `scaling.md`, SVG plots, and the tables that a run prints.
 //!
-//! Everything comes from the [`Run`] alone, so that a saved one can be drawn again. In reading order: what is in a
-//! report, its kinds of chapters, the figures they take, the three kinds of plots, what those are drawn with, and how all
-//! of it is checked.
+//! Everything comes from the [`Run`] alone, so that the report of a saved run can be made again. In
+//! reading order: the chapters, the statistics that they take from the samples, the two kinds of
+//! plots, and the check of all of it.
 
-mod contents;
-mod gaps;
+mod chapters;
 mod markdown;
 
-mod bundles;
-mod courses;
-mod ratios;
-
-mod metric;
 mod statistics;
 mod unit;
-mod words;
 
-mod bars;
-mod dots;
-mod lines;
-
-mod drawing;
-mod frame;
-mod labels;
-mod palette;
-mod scale;
+mod axis;
+mod canvas;
+mod dot_plot;
+mod line_plot;
+mod servers;
 
 mod check;
-pub mod made_up;
 
 use std::fs;
 use std::path::Path;
 
-use super::figures::Run;
+use super::run::Run;
 use super::support::Result;
-use statistics::Statistics;
 
 pub use check::check;
 
-/// Writes `scaling.md` and the plots into the folder, which is made where it is missing. A plot that came out wrong is
-/// written all the same, with a line on stderr.
-///
-/// Errors: what cannot be written.
+/// Writes `scaling.md` and the plots into the folder, which is created if it does not exist. Prints
+/// the tables of the ten cells and of cells by name, and the missing figures.
 pub fn write(run: &Run, folder: &Path) -> Result<()> {
-    let chapters = contents::chapters(&Statistics { run });
+    let chapters = chapters::chapters(run)?;
     let put = |name: &str, text: &str| {
         let path = folder.join(name);
         fs::write(&path, text).map_err(|error| format!("writing {}: {error}", path.display()))
     };
-    fs::create_dir_all(folder).map_err(|error| format!("making {}: {error}", folder.display()))?;
-    for (name, picture) in chapters.iter().filter_map(|chapter| chapter.picture.as_ref()) {
-        for fault in &picture.faults {
-            eprintln!("{name}: {fault}");
-        }
-        put(name, &picture.svg)?;
+    fs::create_dir_all(folder).map_err(|error| format!("creating {}: {error}", folder.display()))?;
+    for (name, svg) in chapters.iter().filter_map(|chapter| chapter.plot.as_ref()) {
+        put(name, svg)?;
     }
-    Ok(put("scaling.md", &markdown::written(run, &chapters))?)
+    put("scaling.md", &markdown::render(run, &chapters))?;
+    for chapter in chapters.iter().filter(|chapter| ["ten", "cells"].contains(&chapter.section)) {
+        chapter.table.print(&chapter.title);
+    }
+    print!("{}", markdown::missing(run));
+    Ok(())
 }

@@ -1,55 +1,55 @@
-//! What is measured: which cells there are, and to which sections of the results they belong.
+//! The workloads that are measured, and the sections of the results that they belong to.
 
 use std::fmt;
 
-use super::choices::Extent;
+use super::arguments::Mode;
 use super::support::cell::Cell;
 
 /// In the order of the results.
 pub const SECTIONS: [&str; 7] = ["ten", "connections", "sizes", "bulk", "churn", "hold", "timers"];
 
-/// One cell, measured once a round for every server, however many sections show it.
-pub struct Work {
+/// One cell, measured once per round and server, even if several sections show it.
+pub struct Workload {
     pub task: Task,
     pub sections: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// Messages there and back.
+    /// Echo, bulk or churn.
     Load(Cell),
-    /// So many connections, a message on each.
+    /// A number of connections, and a message on each.
     Hold(usize),
-    /// So many delayed calls outstanding; there is no server in it.
+    /// A number of outstanding timers, without a server.
     Timers(usize),
 }
 
-impl Work {
-    /// The cells of sections, and those that are named. Where any are named, sections give of their own only these.
-    pub fn of_sections(sections: &[String], extent: Extent, named: &[Cell]) -> Vec<Work> {
-        let mut work: Vec<Work> = Vec::new();
+impl Workload {
+    /// The cells of sections, and the named ones. With named cells, sections are limited to these.
+    pub fn of_sections(sections: &[String], mode: Mode, named: &[Cell]) -> Vec<Workload> {
+        let mut workloads: Vec<Workload> = Vec::new();
         let named: Vec<Task> = named.iter().copied().map(Task::Load).collect();
         for section in sections {
-            for task in tasks(section, extent) {
+            for task in tasks(section, mode) {
                 let others = matches!(task, Task::Load(_)) && !named.is_empty() && !named.contains(&task);
-                match work.iter_mut().find(|work| work.task == task) {
+                match workloads.iter_mut().find(|workload| workload.task == task) {
                     _ if others => {}
                     Some(known) => known.sections.push(section.clone()),
-                    None => work.push(Work { task, sections: vec![section.clone()] }),
+                    None => workloads.push(Workload { task, sections: vec![section.clone()] }),
                 }
             }
         }
         for task in named {
             let section = "cells".to_string();
-            match work.iter_mut().find(|work| work.task == task) {
+            match workloads.iter_mut().find(|workload| workload.task == task) {
                 Some(known) => known.sections.push(section),
-                None => work.push(Work { task, sections: vec![section] }),
+                None => workloads.push(Workload { task, sections: vec![section] }),
             }
         }
-        work
+        workloads
     }
 
-    /// Makes it small enough for a smoke run; false when it cannot be.
+    /// Makes it small enough for a smoke run. False if that is not possible.
     pub fn shrink(&mut self) -> bool {
         match &mut self.task {
             Task::Load(cell) => cell.is_small(),
@@ -61,12 +61,12 @@ impl Work {
         }
     }
 
-    /// What is the same in every round, and takes long, is not measured as often as the rest.
-    pub fn rounds(&self, rounds: usize, extent: Extent) -> usize {
-        match (self.task, extent) {
+    /// Fewer rounds for cells that take long and hardly vary.
+    pub fn rounds(&self, rounds: usize, mode: Mode) -> usize {
+        match (self.task, mode) {
             (Task::Load(_), _) => rounds,
-            (Task::Hold(_) | Task::Timers(_), Extent::Whole) => rounds.min(3),
-            (Task::Hold(_) | Task::Timers(_), Extent::Quick) => rounds.min(1),
+            (Task::Hold(_) | Task::Timers(_), Mode::Full) => rounds.min(3),
+            (Task::Hold(_) | Task::Timers(_), Mode::Quick) => rounds.min(1),
         }
     }
 }
@@ -81,8 +81,8 @@ impl fmt::Display for Task {
     }
 }
 
-fn tasks(section: &str, extent: Extent) -> Vec<Task> {
-    let quick = extent == Extent::Quick;
+fn tasks(section: &str, mode: Mode) -> Vec<Task> {
+    let quick = mode == Mode::Quick;
     let connections: &[usize] = if quick { &QUICK_CONNECTIONS } else { &CONNECTIONS };
     let ping_pong = |connections, size, depth| Task::Load(Cell::PingPong { connections, size, depth });
     match section {
@@ -114,11 +114,12 @@ fn tasks(section: &str, extent: Extent) -> Vec<Task> {
     }
 }
 
-/// One is a wake-up for each message; the last is what a process can have with the usual hard limit of 20,000 descriptors.
+/// One connection wakes the server for each message. The last number is what a process can hold
+/// with the usual hard limit of 20,000 descriptors.
 const CONNECTIONS: [usize; 8] = [1, 16, 64, 256, 1024, 4096, 8192, 16384];
 const QUICK_CONNECTIONS: [usize; 5] = [1, 64, 1024, 8192, 16384];
 
-/// Bytes. The last is as much as the loops by hand read at once.
+/// Bytes. The last is the read size of the loops in C and on mio.
 const SIZES: [usize; 6] = [64, 256, 1024, 4096, 16384, 65536];
 const QUICK_SIZES: [usize; 4] = [64, 1024, 16384, 65536];
 
