@@ -6,7 +6,7 @@
 
 use std::io::Write;
 use twistor::{
-    Address, ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport,
+    BuildContext, ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport,
     println_or_exit,
 };
 
@@ -37,7 +37,7 @@ struct Watch {
 }
 
 impl Factory for Watch {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Device { name: self.name.clone(), received: 0 }))
     }
 }

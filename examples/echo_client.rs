@@ -5,7 +5,7 @@
 use std::time::Duration;
 use twistor::escape::EscapedBytes;
 use twistor::{
-    Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport, println_or_exit,
+    BuildContext, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport, println_or_exit,
 };
 
 const GREETING: &[u8] = b"Hello, reactor!";
@@ -43,7 +43,7 @@ impl Protocol for EchoClient {
 struct Once;
 
 impl Factory for Once {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(EchoClient::default()))
     }
 

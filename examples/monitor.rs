@@ -3,7 +3,7 @@
 //! `cargo run --example monitor [HOST PORT]`
 
 use twistor::{
-    Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport, println_or_exit,
+    BuildContext, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport, println_or_exit,
 };
 
 struct NetworkMonitorProtocol;
@@ -25,7 +25,7 @@ impl Protocol for NetworkMonitorProtocol {
 struct NetworkMonitorFactory;
 
 impl Factory for NetworkMonitorFactory {
-    fn build_protocol(&mut self, _reactor: &mut Reactor, _peer: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(NetworkMonitorProtocol))
     }
 }

@@ -159,9 +159,9 @@ pub use reactor::{
 
 // Connections: protocols, their factories, layers below them.
 pub use reactor::{
-    ClientFactory, ConnectionId, Credentials, Factory, Layer, LayerContext, LayerError, Layered, OnFailure,
-    Producer, ProducerKind, Protocol, ProtocolError, Reason, Shared, SystemError, Transport, factory,
-    layered, shared,
+    BuildContext, ClientFactory, ConnectionGuards, ConnectionId, Credentials, Factory, Layer, LayerContext,
+    LayerError, Layered, OnFailure, Producer, ProducerKind, Protocol, ProtocolError, Reason, Shared,
+    SystemError, Transport, factory, layered, shared,
 };
 
 // Listening and connecting.

@@ -1,7 +1,9 @@
 //! Connecting a single existing protocol.
 
 use crate::endpoint::ClientEndpoint;
-use crate::{Address, ClientFactory, Connector, ConnectorId, Factory, Protocol, Reactor, Reason, Result};
+use crate::{
+    BuildContext, ClientFactory, Connector, ConnectorId, Factory, Protocol, Reactor, Reason, Result,
+};
 
 /// Connects one existing protocol. (Twisted: `connectProtocol`.)
 ///
@@ -49,7 +51,7 @@ struct SingleUse {
 type Failed = Box<dyn FnOnce(&mut Reactor, &Reason)>;
 
 impl Factory for SingleUse {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         self.protocol.take()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::client::{Client, FetchError, FetchStage, Origin, Pending, complete};
 use super::response::{Response, ResponseReader};
-use crate::{Address, ClientFactory, Connector, DelayedCall, Factory, Protocol, Reactor, Reason, Transport};
+use crate::{BuildContext, ClientFactory, Connector, DelayedCall, Factory, Protocol, Reason, Transport};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Attempt {
 }
 
 impl Factory for Attempt {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Connection {
             client: self.client.clone(),
             origin: Rc::clone(&self.origin),

@@ -4,7 +4,7 @@ use super::churning::Churning;
 use super::echoing::Echoing;
 use super::run::Run;
 use crate::load::config::Workload;
-use crate::{Address, ClientFactory, Connector, Factory, Instant, Protocol, Reactor, Reason};
+use crate::{BuildContext, ClientFactory, Connector, Factory, Instant, Protocol, Reason};
 use std::rc::Rc;
 
 /// The factory of one connection.
@@ -17,7 +17,7 @@ pub(super) struct Opening {
 }
 
 impl Factory for Opening {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         let run = Rc::clone(&self.run);
         Some(match run.plan.work {
             Workload::Echo | Workload::Hold { .. } => Box::new(Echoing::new(run, self.number)),

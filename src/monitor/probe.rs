@@ -5,7 +5,7 @@
 
 use super::track::TargetTracker;
 use super::watching::{Holds, Monitor};
-use crate::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
+use crate::{BuildContext, ClientFactory, Connector, Factory, Protocol, Reason, Transport};
 use std::time::Duration;
 
 /// The factory of one target.
@@ -23,7 +23,7 @@ struct Probe {
 }
 
 impl Factory for Watch {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Probe { monitor: self.monitor.clone(), index: self.index, has_data: false }))
     }
 }

@@ -3,7 +3,6 @@
 //! A connection counts from its accept until it is lost, including the time in which its layers are
 //! not ready and no protocol exists yet.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use crate::{
-    Address, ClientFactory, ConnectionId, Connector, Factory, Layer, LayerContext, LayerError, Protocol,
-    Reactor, Reason,
+    Address, BuildContext, ClientFactory, ConnectionGuards, Connector, Factory, Layer, LayerContext,
+    LayerError, Protocol, Reactor, Reason,
 };
 
 /// Limits a factory to `limit` concurrent connections. (Twisted: `LimitTotalConnectionsFactory`.)
@@ -151,35 +150,33 @@ impl<F> LimitPerPeer<F> {
 
 impl<F> LimitTotal<F> {
     /// Claims a slot for the connection that is being built, unless it has one already.
-    fn claim(&self, reactor: &mut Reactor) -> bool {
-        let id = reactor.building();
-        Count::Total(Rc::clone(&self.open)).claim(reactor, id, self.limit)
+    fn claim(&self, guards: &mut ConnectionGuards) -> bool {
+        Count::Total(Rc::clone(&self.open)).claim(guards, self.limit)
     }
 }
 
 impl<F: Factory> Factory for LimitTotal<F> {
-    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         // The connection has had a slot since its accept, unless it was over the limit. A slot may
         // have become free since then.
-        Count::Total(Rc::clone(&self.awaiting_overflow)).release(reactor);
-        match self.claim(reactor) {
-            true => self.factory.build_protocol(reactor, peer),
+        Count::Total(Rc::clone(&self.awaiting_overflow)).release(context.guards());
+        match self.claim(context.guards()) {
+            true => self.factory.build_protocol(context),
             false => self.overflow.as_mut().map(|build| build()),
         }
     }
 
-    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
-        if !self.claim(reactor) {
+    fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
+        if !self.claim(context.guards()) {
             // The overflow protocol also runs above the layers. Connections that wait for it are
             // limited as well.
-            let (id, awaiting_overflow) =
-                (reactor.building(), Count::Total(Rc::clone(&self.awaiting_overflow)));
-            if self.overflow.is_none() || !awaiting_overflow.claim(reactor, id, self.limit) {
-                reactor.refuse();
+            let awaiting_overflow = Count::Total(Rc::clone(&self.awaiting_overflow));
+            if self.overflow.is_none() || !awaiting_overflow.claim(context.guards(), self.limit) {
+                context.reject();
                 return Vec::new();
             }
         }
-        self.factory.layers(reactor, peer)
+        self.factory.layers(context)
     }
 
     fn start_factory(&mut self, reactor: &mut Reactor) {
@@ -192,23 +189,23 @@ impl<F: Factory> Factory for LimitTotal<F> {
 }
 
 impl<F: Factory> Factory for LimitPerPeer<F> {
-    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        let id = reactor.building();
-        match self.peers().claim(reactor, id, peer) {
-            true => self.factory.build_protocol(reactor, peer),
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        let peer = context.peer().clone();
+        match self.peers().claim(context.guards(), &peer) {
+            true => self.factory.build_protocol(context),
             false => None,
         }
     }
 
-    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
-        let address_pending = reactor.awaits_addresses();
-        let mut layers = self.factory.layers(reactor, peer);
+    fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
+        let address_pending = context.addresses_pending();
+        let mut layers = self.factory.layers(context);
         if address_pending && !layers.is_empty() {
             layers.insert(0, Box::new(self.peers()));
-        } else if !reactor.awaits_addresses() {
-            let id = reactor.building();
-            if !self.peers().claim(reactor, id, peer) {
-                reactor.refuse();
+        } else if !context.addresses_pending() {
+            let peer = context.peer().clone();
+            if !self.peers().claim(context.guards(), &peer) {
+                context.reject();
             }
         }
         layers
@@ -285,16 +282,16 @@ impl Prefixes {
 
 impl Peers {
     /// Claims a slot of this peer for a connection, unless it has one already.
-    fn claim(&self, reactor: &mut Reactor, id: Option<ConnectionId>, peer: &Address) -> bool {
+    fn claim(&self, guards: &mut ConnectionGuards, peer: &Address) -> bool {
         let Some(ip) = peer.ip() else { return true };
-        Count::Peer(Rc::clone(&self.open), self.prefixes.network(ip)).claim(reactor, id, self.limit)
+        Count::Peer(Rc::clone(&self.open), self.prefixes.network(ip)).claim(guards, self.limit)
     }
 }
 
 impl Layer for Peers {
     fn started(&mut self, below: &mut LayerContext<'_>) {
-        let (id, peer) = (below.id(), below.peer());
-        match self.claim(below.reactor(), Some(id), &peer) {
+        let peer = below.peer();
+        match self.claim(below.guards(), &peer) {
             true => below.ready(),
             false => below.end(LayerError::new("limit per peer", LimitReached(self.limit))),
         }
@@ -321,40 +318,33 @@ enum Count {
 }
 
 impl Count {
-    /// Returns whether the connection has a slot, and claims one if the limit allows it. Without a
-    /// connection, nothing is claimed.
-    fn claim(self, reactor: &mut Reactor, id: Option<ConnectionId>, limit: usize) -> bool {
-        let open = self.open();
-        let Some(guards) = id.and_then(|id| reactor.guards(id)) else { return open < limit };
-        if let Some(index) = self.slot_index(guards) {
-            let slot = guards.get(index).and_then(|guard| guard.downcast_ref());
-            if slot.is_some_and(|Slot(count)| count.ip() == self.ip()) {
+    /// Returns whether the connection has a slot, and claims one if the limit allows it.
+    fn claim(self, guards: &mut ConnectionGuards, limit: usize) -> bool {
+        if let Some(Slot(held)) = guards.find(|Slot(held)| held.is_of_limit(&self)) {
+            if held.ip() == self.ip() {
                 return true;
             }
             // A layer has since reported another client address.
-            guards.swap_remove(index);
+            self.release(guards);
         }
-        if open < limit {
-            guards.push(Box::new(Slot::of(self)));
+        let has_room = self.open() < limit;
+        if has_room {
+            guards.hold(Slot::of(self));
         }
-        open < limit
+        has_room
     }
 
-    fn release(&self, reactor: &mut Reactor) {
-        if let Some(guards) = reactor.building().and_then(|id| reactor.guards(id))
-            && let Some(index) = self.slot_index(guards)
-        {
-            guards.swap_remove(index);
-        }
+    fn release(&self, guards: &mut ConnectionGuards) {
+        drop(guards.release(|Slot(held)| held.is_of_limit(self)));
     }
 
-    /// Index of the slot that this limit gave to the connection, for any peer.
-    fn slot_index(&self, guards: &[Box<dyn Any>]) -> Option<usize> {
-        guards.iter().position(|guard| match (guard.downcast_ref(), self) {
-            (Some(Slot(Count::Total(other))), Count::Total(own)) => Rc::ptr_eq(other, own),
-            (Some(Slot(Count::Peer(other, _))), Count::Peer(own, _)) => Rc::ptr_eq(other, own),
+    /// Whether both belong to the same limit, for any peer.
+    fn is_of_limit(&self, other: &Count) -> bool {
+        match (self, other) {
+            (Count::Total(one), Count::Total(other)) => Rc::ptr_eq(one, other),
+            (Count::Peer(one, _), Count::Peer(other, _)) => Rc::ptr_eq(one, other),
             _ => false,
-        })
+        }
     }
 
     fn open(&self) -> usize {

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use crate::endpoint::ClientEndpoint;
 use crate::proxy_protocol::{Header, SendProxyHeader, Version};
 use crate::{
-    Address, ClientFactory, ConnectionId, Connector, ConnectorId, Factory, Layer, Protocol, Reactor, Reason,
-    Transport,
+    BuildContext, ClientFactory, ConnectionId, Connector, ConnectorId, Factory, Layer, Protocol, Reactor,
+    Reason, Transport,
 };
 
 /// Factory that forwards each connection to a target through a connection of its own. (Twisted:
@@ -47,7 +47,7 @@ impl PortForward {
 }
 
 impl Factory for PortForward {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         let target = Some((Rc::clone(&self.target), self.announce));
         Some(Box::new(Side { other: Other::Unconnected, target }))
     }
@@ -164,11 +164,11 @@ impl ToTarget {
 }
 
 impl Factory for ToTarget {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Side { other: Other::Connected(self.client), target: None }))
     }
 
-    fn layers(&mut self, _: &mut Reactor, _: &Address) -> Vec<Box<dyn Layer>> {
+    fn layers(&mut self, _: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
         self.header.iter().map(|header| Box::new(SendProxyHeader::new(header)) as Box<dyn Layer>).collect()
     }
 }

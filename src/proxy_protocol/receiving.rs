@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::proxy_protocol::{Header, HeaderError, TrustedProxies};
-use crate::{Address, Factory, Layer, LayerContext, LayerError, Protocol, Reactor, Reason};
+use crate::{BuildContext, Factory, Layer, LayerContext, LayerError, Protocol, Reactor, Reason};
 
 /// Options for receiving headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,13 +75,13 @@ pub struct ProxyFactory<F> {
 }
 
 impl<F: Factory> Factory for ProxyFactory<F> {
-    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        self.factory.build_protocol(reactor, peer)
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        self.factory.build_protocol(context)
     }
 
-    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
-        reactor.await_addresses();
-        let mut layers = self.factory.layers(reactor, peer);
+    fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
+        context.set_addresses_pending();
+        let mut layers = self.factory.layers(context);
         layers.insert(0, Box::new(ReceiveProxyHeader::new(self.options.clone())));
         layers
     }

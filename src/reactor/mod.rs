@@ -50,7 +50,8 @@ pub use self::process::ProcessProtocol;
 pub use self::process::output::{OutputError, OutputErrorKind, OutputOptions, ProcessOutput};
 pub use self::process::transport::{ProcessId, ProcessTransport};
 pub use self::protocol::{
-    ClientFactory, Factory, OnFailure, Producer, ProducerKind, Protocol, Shared, factory, shared,
+    BuildContext, ClientFactory, ConnectionGuards, Factory, OnFailure, Producer, ProducerKind, Protocol,
+    Shared, factory, shared,
 };
 pub use self::settings::Settings;
 pub use self::statistics::{CallbackKind, SlowCallback, Statistics};
@@ -66,7 +67,6 @@ pub use crate::net::{
 use self::connection::read::Receive;
 use self::connection::write_batch::Send;
 use self::lifecycle::{Lifecycle, RunState};
-use self::protocol::building::Building;
 use self::protocol::find;
 use self::queues::Queues;
 use self::registry::{Registry, Source};
@@ -122,8 +122,6 @@ pub struct Reactor {
     lifecycle: Lifecycle,
     threads: Threads,
     user_code: UserCode,
-    /// The connection for which a factory is being called.
-    building: Option<Building>,
     /// The handle of this reactor's thread, made on first use.
     handle: OnceCell<Handle>,
 }
@@ -221,7 +219,6 @@ impl Reactor {
             lifecycle: Lifecycle::default(),
             threads: Threads::new(inbox),
             user_code: UserCode { stopwatch, last_panic: None },
-            building: None,
             handle: OnceCell::new(),
             net,
             settings,

@@ -8,7 +8,7 @@ use crate::reactor::Handle;
 use crate::stream::protocol::Stream;
 use crate::stream::state::StreamState;
 use crate::stream::{ConnectError, IntoEndpoint, StreamReader, StreamWriter};
-use crate::{Address, ClientFactory, Connector, ConnectorId, Error, Factory, Protocol, Reactor, Reason};
+use crate::{BuildContext, ClientFactory, Connector, ConnectorId, Error, Factory, Protocol, Reactor, Reason};
 
 /// Opens a connection on the reactor of the calling task. Dropping the future, for example by a
 /// [`timeout`](crate::task::timeout), aborts the attempt and frees its resources. (asyncio:
@@ -127,7 +127,7 @@ struct Opener {
 }
 
 impl Factory for Opener {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Stream::new(Rc::clone(&self.link))))
     }
 }

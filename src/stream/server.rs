@@ -19,7 +19,7 @@ use crate::reactor::Handle;
 use crate::stream::state::StreamState;
 use crate::stream::wakers::WakerSet;
 use crate::task::Task;
-use crate::{Address, Error, Factory, Listener, Protocol, Reactor};
+use crate::{Address, BuildContext, Error, Factory, Listener, Protocol, Reactor};
 
 /// Listens, and runs `handler` as a separate task for each connection. The task is named after the
 /// peer's address. (asyncio: `start_server`.)
@@ -149,9 +149,9 @@ impl<R: HandlerResult, H> Factory for StreamFactory<H>
 where
     H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
 {
-    fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         let serving = Rc::<Serving<H>>::clone(&self.serving);
-        Some(Box::new(Stream::with_on_connect(StreamState::new(reactor.handle()), serving)))
+        Some(Box::new(Stream::with_on_connect(StreamState::new(context.reactor().handle()), serving)))
     }
 }
 

@@ -6,7 +6,7 @@ use super::peer::Peer;
 use super::stage::SharedStage;
 use super::watched::Watched;
 use crate::sim::{Host, PendingConnect, SocketOptions};
-use crate::{Address, ClientFactory, ConnectTcp, Factory, ListenTcp, Protocol, Reactor};
+use crate::{BuildContext, ClientFactory, ConnectTcp, Factory, ListenTcp, Protocol};
 
 impl Peer {
     /// Makes one connection: the reactor listens, and the peer connects.
@@ -105,7 +105,7 @@ fn only<P: Protocol>(protocol: P) -> Only<P> {
 struct Only<P>(Option<P>);
 
 impl<P: Protocol> Factory for Only<P> {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         self.0.take().map(|protocol| Box::new(protocol) as Box<dyn Protocol>)
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::world::{Record, Recorder, abort_all, idle_protocol, on_each_back_end, once};
 use twistor::{
-    Address, ClientFactory, Connector, Factory, Producer, ProducerKind, Protocol, Reactor, Reason, Transport,
+    BuildContext, ClientFactory, Connector, Factory, Producer, ProducerKind, Protocol, Reactor, Reason,
+    Transport,
 };
 
 /// The nesting depth of callbacks. A callback must only start at depth 0.
@@ -122,8 +123,8 @@ impl Producer for Probe {
 }
 
 impl Factory for Probe {
-    fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-        self.0.inside("build", reactor, |_| {});
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        self.0.inside("build", context.reactor(), |_| {});
         Some(Box::new(Probe(self.0.clone())))
     }
 
@@ -246,8 +247,8 @@ fn an_abort_in_build_protocol_calls_neither_made_nor_lost() {
 struct Hasty(Record);
 
 impl Factory for Hasty {
-    fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-        abort_all(reactor);
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        abort_all(context.reactor());
         Some(Box::new(Recorder::new(&self.0)))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::world::random::Random;
 use crate::world::{abort_all, on_each_back_end};
 use twistor::{
-    ClientFactory, ConnectionId, Connector, Factory, Producer, ProducerKind, Protocol, Reactor, Reason,
+    BuildContext, ClientFactory, ConnectionId, Connector, Factory, Producer, ProducerKind, Protocol, Reason,
     Settings, Transport,
 };
 
@@ -183,7 +183,7 @@ struct Clients {
 }
 
 impl Factory for Clients {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &twistor::Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Wild::new(&self.scene)))
     }
 }

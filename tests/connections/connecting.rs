@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::world::peer::turns;
 use crate::world::{Record, Recorder, World, abort_all, idle_protocol, on_each_back_end, once};
-use twistor::{Address, ClientFactory, ConnectTcp, Connector, Error, Factory, Protocol, Reactor, Reason};
+use twistor::{
+    BuildContext, ClientFactory, ConnectTcp, Connector, Error, Factory, Protocol, Reactor, Reason,
+};
 
 /// A factory that keeps the reason of the failure.
 struct Why {
@@ -14,7 +16,7 @@ struct Why {
 }
 
 impl Factory for Why {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         None
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::{
-    Address, ClientFactory, ConnectTcp, Connector, ConnectorState, Error, Factory, Protocol, Reactor, Reason,
+    BuildContext, ClientFactory, ConnectTcp, Connector, ConnectorState, Error, Factory, Protocol, Reactor,
+    Reason,
 };
 
 #[test]
@@ -161,7 +162,7 @@ impl Every {
 }
 
 impl Factory for Every {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Recorder::new(&self.0).acting(|what, transport, _| {
             if what == "made" {
                 transport.lose_connection();

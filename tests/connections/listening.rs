@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::world::peer::Peer;
 use crate::world::{Record, Recorder, abort_all, idle_protocol, on_each_back_end, once, socket_address};
-use twistor::{Address, Error, Factory, ListenTcp, Listener, Protocol, Reactor};
+use twistor::{BuildContext, Error, Factory, ListenTcp, Listener, Protocol, Reactor};
 
 #[test]
 fn port_zero_becomes_a_real_port_that_accepts_at_once() {
@@ -105,8 +105,9 @@ struct Last {
 }
 
 impl Factory for Last {
-    fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         self.record.add("build");
+        let reactor = context.reactor();
         let listener = self.listener.borrow_mut().take().unwrap();
         reactor.stop_listening(&listener).unwrap();
         assert!(matches!(reactor.stop_listening(&listener), Err(Error::NotListening)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::world::witness::{beside_a_witness, panicked_once};
 use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::{
-    Address, DatagramProtocol, DatagramTransport, Factory, Listener, Phase, Protocol, Reactor, Signal,
+    Address, BuildContext, DatagramProtocol, DatagramTransport, Factory, Listener, Phase, Protocol, Signal,
     SystemEvent, Transport,
 };
 
@@ -31,8 +31,8 @@ impl Protocol for RudeToDrop {
 }
 
 impl Factory for RudeToDrop {
-    fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-        reactor.call_later(Duration::ZERO, |_| {});
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        context.reactor().call_later(Duration::ZERO, |_| {});
         None
     }
 }
@@ -57,9 +57,9 @@ struct StopsItself {
 }
 
 impl Factory for StopsItself {
-    fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         let listener = self.listener.borrow_mut().take()?;
-        reactor.stop_listening(&listener).unwrap();
+        context.reactor().stop_listening(&listener).unwrap();
         None
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::world::witness::{Witness, beside_a_witness, panicked_once};
 use crate::world::{OneProtocol, Record, Recorder, idle_protocol, on_each_back_end, once};
-use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason};
+use twistor::{BuildContext, ClientFactory, Connector, Factory, Protocol, Reactor, Reason};
 
 /// A factory that panics where it is told to.
 struct RudeFactory {
@@ -20,9 +20,9 @@ impl RudeFactory {
 }
 
 impl Factory for RudeFactory {
-    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         self.called("build");
-        self.inner.build_protocol(reactor, peer)
+        self.inner.build_protocol(context)
     }
 
     fn start_factory(&mut self, reactor: &mut Reactor) {

@@ -7,6 +7,7 @@ mod modules;
 #[path = "../support/world/mod.rs"]
 mod world;
 
+mod build_context;
 mod hold_back;
 mod in_mid_connection;
 mod in_order;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::world::peer::turns;
 use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, once, socket_address};
 use twistor::policy::{limit_per_peer, limit_total};
-use twistor::{Address, Factory, Protocol, Reactor, factory, layered, shared};
+use twistor::{BuildContext, Factory, Protocol, factory, layered, shared};
 
 fn recorders(record: &Record) -> impl FnMut() -> Recorder + 'static {
     let record = record.clone();
@@ -117,7 +117,7 @@ fn the_count_is_right_in_every_path() {
     }
 
     impl Factory for Moody {
-        fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+        fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
             let mood = self.mood.get();
             match mood {
                 "refuses" => None,

@@ -12,7 +12,8 @@ use twistor::proxy_protocol::{
     Header, HeaderError, ProxyOptions, TrustedProxies, Value, Version, announced, behind_proxy,
 };
 use twistor::{
-    Address, ClientFactory, Factory, Layer, LayerError, Protocol, Reactor, Reason, factory, shared,
+    Address, BuildContext, ClientFactory, Factory, Layer, LayerError, Protocol, Reactor, Reason, factory,
+    shared,
 };
 
 /// Records its peer and host in every callback.
@@ -119,12 +120,12 @@ impl Layer for Teller {
 }
 
 impl<F: Factory> Factory for Telling<F> {
-    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        self.factory.build_protocol(reactor, peer)
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        self.factory.build_protocol(context)
     }
 
-    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
-        let mut layers = self.factory.layers(reactor, peer);
+    fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
+        let mut layers = self.factory.layers(context);
         layers.push(Box::new(Teller(Rc::clone(&self.reasons))));
         layers
     }
@@ -305,10 +306,8 @@ fn the_factory_and_the_protocol_can_read_the_header_values() {
     struct Hosts(Record);
 
     impl Factory for Hosts {
-        fn build_protocol(&mut self, reactor: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
-            let id = reactor.building()?;
-            let transport = reactor.transport(id)?;
-            let host = transport.extension::<Header>()?.value(AUTHORITY)?;
+        fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+            let host = context.extension::<Header>()?.value(AUTHORITY)?;
             self.0.add(format!("built for {}", String::from_utf8_lossy(host)));
             let noted = self.0.clone();
             Some(Box::new(crate::world::idle_protocol().acting(move |what, transport, _| {
@@ -341,7 +340,6 @@ fn the_factory_and_the_protocol_can_read_the_header_values() {
         drop(peer);
         world.close(&mut reactor, &listener);
         assert_eq!(record.events(), ["built for example.org", "made: 2", "lost: 2"]);
-        assert_eq!(reactor.building(), None);
     });
 }
 

@@ -11,7 +11,7 @@ use twistor::service::{
     AttemptError, Backoff, ClientService, ClientState, ConnectError, Service, StopToken, run_service,
 };
 use twistor::sim::Simulation;
-use twistor::{Address, ConnectTcp, ConnectionId, Factory, Protocol, Reactor, Reason, Transport};
+use twistor::{BuildContext, ConnectTcp, ConnectionId, Factory, Protocol, Reactor, Reason, Transport};
 
 /// Makes recorders, and notes when it is started and stopped.
 struct Recorders {
@@ -21,7 +21,7 @@ struct Recorders {
 }
 
 impl Factory for Recorders {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         let act = self.act;
         Some(Box::new(Recorder::new(&self.record).acting(move |what, transport, _| act(what, transport))))
     }

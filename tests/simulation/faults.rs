@@ -11,7 +11,9 @@ use twistor::sim::{
     Call, CallKind, Chaos, Errno, Fault, FaultKind, Host, Link, Network, Packet, PacketKind, Random, Rule,
     Simulation, Socket, SocketListener, SocketOptions, Verdict,
 };
-use twistor::{ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport};
+use twistor::{
+    BuildContext, ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -819,7 +821,7 @@ fn coverage_of_several_worlds_is_added_and_says_what_is_missing() {
 struct Tireless;
 
 impl Factory for Tireless {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &twistor::Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Chatty(0)))
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::{Chaos, FaultKind, Link, Simulation};
-use twistor::{ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reactor, Reason, Transport};
+use twistor::{BuildContext, ClientFactory, ConnectTcp, Connector, Factory, Protocol, Reason, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -42,7 +42,7 @@ impl Protocol for Caller {
 }
 
 impl Factory for Caller {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &twistor::Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(self.clone()))
     }
 }

@@ -9,8 +9,8 @@ use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
 use twistor::endpoint::{ConnectUdp, DatagramEndpoint};
 use twistor::sim::{CallKind, Errno, Fault, Host, Link, Simulation};
 use twistor::{
-    Address, ClientFactory, ConnectTcp, Connector, DatagramProtocol, DatagramTransport, Error, Factory,
-    Protocol, Reactor, Reason, Settings,
+    Address, BuildContext, ClientFactory, ConnectTcp, Connector, DatagramProtocol, DatagramTransport, Error,
+    Factory, Protocol, Reason, Settings,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Failures(Rc<RefCell<Vec<Reason>>>);
 
 impl Factory for Failures {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         None
     }
 }

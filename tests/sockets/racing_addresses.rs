@@ -11,7 +11,7 @@ use twistor::sim::{
     Errno, Host, Latency, Link, Network, Packet, PacketKind, Random, Rule, Simulation, Verdict,
 };
 use twistor::{
-    Address, ClientFactory, ConnectTcp, Connector, ConnectorState, Factory, Instant, Protocol, Reactor,
+    BuildContext, ClientFactory, ConnectTcp, Connector, ConnectorState, Factory, Instant, Protocol, Reactor,
     Reason,
 };
 
@@ -142,9 +142,9 @@ struct Asking {
 }
 
 impl Factory for Asking {
-    fn build_protocol(&mut self, _: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         let outcome = Rc::clone(&self.outcome);
-        let peer = peer.socket_address().unwrap();
+        let peer = context.peer().socket_address().unwrap();
         Some(Box::new(idle_protocol().acting(move |what, transport, _| {
             if what == "made" {
                 let told = outcome.replace(Some(Outcome::Made(peer, transport.connect_time())));
@@ -375,7 +375,7 @@ struct Holding {
 }
 
 impl Factory for Holding {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         None
     }
 

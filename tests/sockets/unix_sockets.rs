@@ -11,7 +11,9 @@ use std::time::Duration;
 use crate::world::child::test_path;
 use crate::world::folder::Folder;
 use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, on_the_real_network, once};
-use twistor::{Address, ConnectUnix, Error, ListenUnix, Protocol, Reactor, Reason, UnixAddress};
+use twistor::{
+    Address, BuildContext, ConnectUnix, Error, ListenUnix, Protocol, Reactor, Reason, UnixAddress,
+};
 
 const FILES: &str = "the files of a real file system";
 
@@ -37,7 +39,7 @@ fn failure(world: &World, reactor: &mut Reactor, to: impl Into<ConnectUnix>) -> 
     let told = Rc::clone(&why);
     struct Why(Rc<RefCell<Option<Reason>>>);
     impl twistor::Factory for Why {
-        fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+        fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
             None
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use twistor::sim::Errno;
 use twistor::testing::{AccumulatingProtocol, MemoryReactor, PeerEnd, assert_clean};
 use twistor::{
-    Address, ClientFactory, ConnectTcp, Connector, Error, Factory, ListenTcp, Phase, Protocol, Reactor,
+    Address, BuildContext, ClientFactory, ConnectTcp, Connector, Error, Factory, ListenTcp, Phase, Protocol,
     Reason, Settings, SystemEvent, Transport, factory,
 };
 
@@ -40,8 +40,8 @@ impl Client {
 }
 
 impl Factory for Client {
-    fn build_protocol(&mut self, _: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        self.log.borrow_mut().push(format!("made {peer}"));
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        self.log.borrow_mut().push(format!("made {}", context.peer()));
         Some(Box::new(Echo))
     }
 }

@@ -5,7 +5,7 @@ use super::Bytes;
 use super::feed::{Roads, Server};
 use crate::cli::{Failure, writer};
 use crate::report::{Clock, Painted, Palette};
-use crate::{Address, ConnectionId, Factory, Listener, Protocol, Reactor, Transport};
+use crate::{BuildContext, ConnectionId, Factory, Listener, Protocol, Reactor, Transport};
 use std::cell::RefCell;
 use std::io::Write;
 use std::rc::Rc;
@@ -49,7 +49,7 @@ struct DoorConnections(Rc<RefCell<Vec<ConnectionId>>>);
 struct DoorConnection(DoorConnections);
 
 impl Factory for DoorConnections {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(DoorConnection(self.clone())))
     }
 }

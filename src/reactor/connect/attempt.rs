@@ -10,7 +10,7 @@ use crate::reactor::connect::{ConnectOptions, Phase};
 use crate::reactor::connection::Connection;
 use crate::reactor::connection::options::StreamOptions;
 use crate::reactor::error::Error;
-use crate::reactor::layer::run::{Built, build};
+use crate::reactor::protocol::build_context::{Built, build, build_protocol};
 use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
 use crate::reactor::{
@@ -309,10 +309,8 @@ impl Reactor {
         }
         let small_marks = self.has_small_marks();
         self.registry.promote(token, Connection::new(peer.clone(), connector, small_marks));
-        let built = self.while_building(token, |reactor| {
-            reactor.with_client_factory(connector, CallbackKind::BuildProtocol, |factory, reactor| {
-                build(factory, reactor, &peer)
-            })
+        let built = self.with_client_factory(connector, CallbackKind::BuildProtocol, |factory, reactor| {
+            build(factory, reactor, token, &peer)
         });
         // Layers get ready within the remaining time.
         let layered = matches!(built, Some(Ok(Some(Built::Layers(_)))));
@@ -335,7 +333,7 @@ impl Reactor {
             }
             refused => {
                 self.net.close(token, Close::Graceful);
-                self.registry.remove(token);
+                self.forget(token);
                 match refused {
                     Some(Err(panic)) => self.connector_failed(connector, &Reason::Panicked(panic)),
                     _ => self.connector_lost(connector, token, &Reason::Done),
@@ -349,10 +347,12 @@ impl Reactor {
     pub(in crate::reactor) fn build_for_connector(
         &mut self,
         connector: Token,
+        token: Token,
         peer: &Address,
     ) -> Result<Option<Box<dyn Protocol>>, String> {
-        let build =
-            |factory: &mut dyn ClientFactory, reactor: &mut Reactor| factory.build_protocol(reactor, peer);
+        let build = |factory: &mut dyn ClientFactory, reactor: &mut Reactor| {
+            build_protocol(factory, reactor, token, peer)
+        };
         self.with_client_factory(connector, CallbackKind::BuildProtocol, build).unwrap_or(Ok(None))
     }
 

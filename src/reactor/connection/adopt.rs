@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 
 use crate::net::{Adopt, Close, Token};
 use crate::reactor::connection::{Connection, Pauses, State};
-use crate::reactor::layer::run::Built;
 use crate::reactor::listen::{ListenOptions, cannot_listen};
+use crate::reactor::protocol::build_context::Built;
 use crate::reactor::queues::{Callback, SocketDisposal};
 use crate::reactor::registry::Source;
 use crate::reactor::{Address, ConnectionId, Error, Factory, Listener, Protocol, Reactor, Reason, Result};

@@ -2,11 +2,11 @@
 
 use crate::net::{Readiness, Token};
 use crate::reactor::connection::State;
-use crate::reactor::layer::run::Built;
+use crate::reactor::protocol::build_context::Built;
 use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, Transport};
 
 impl Reactor {
-    pub(crate) fn start_connection(&mut self, token: Token, built: Built) {
+    pub(in crate::reactor) fn start_connection(&mut self, token: Token, built: Built) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };

@@ -8,7 +8,7 @@ use crate::net::{Close, Instant, Readiness, Token};
 use crate::reactor::connection::{CloseLimit, Connection, Flow, Registered, State};
 use crate::reactor::queues::{Callback, SocketDisposal};
 use crate::reactor::registry::Source;
-use crate::reactor::{Address, CallbackKind, Reactor, Reason, TimedCall, Transport};
+use crate::reactor::{Address, CallbackKind, ConnectionGuards, Reactor, Reason, TimedCall, Transport};
 
 impl Reactor {
     pub(crate) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
@@ -254,7 +254,7 @@ impl Reactor {
         let made = connection.is_made();
         let (mut timers, mut closing, mut producer, mut layers) =
             (Vec::new(), None, None::<Registered>, None);
-        let mut guards = Vec::new();
+        let mut guards = ConnectionGuards::default();
         if let Some(cold) = connection.cold.as_mut() {
             timers = std::mem::take(&mut cold.timers);
             closing = cold.close_limit.take();
@@ -263,7 +263,7 @@ impl Reactor {
             guards = cold.extensions.take_guards();
         }
         // Guards are dropped first, because the callbacks below may connect again.
-        drop(guards);
+        self.drop_guards(guards);
         let again = producer.as_ref().and_then(|registered| registered.again);
         for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)).chain(again) {
             self.drop_timer(timer);
@@ -298,16 +298,25 @@ impl Reactor {
         self.call(CallbackKind::Drop, |_| drop(protocol));
     }
 
-    /// Frees a slot. Also drops timers and extensions that were registered during
-    /// `connection_lost`.
-    fn forget(&mut self, token: Token) {
-        if let Some(Source::Connection(Connection { cold: Some(cold), .. })) = self.registry.remove(token) {
+    /// Frees a slot. Also drops what factories and layers have kept there, and timers and
+    /// extensions that were registered during `connection_lost`.
+    pub(in crate::reactor) fn forget(&mut self, token: Token) {
+        if let Some(Source::Connection(Connection { cold: Some(mut cold), .. })) = self.registry.remove(token)
+        {
+            self.drop_guards(cold.extensions.take_guards());
             for timer in cold.timers {
                 self.drop_timer(timer);
             }
             for value in cold.extensions.into_values() {
                 self.call(CallbackKind::Drop, |_| drop(value));
             }
+        }
+    }
+
+    /// Drops guards, the last one first. Each drop is user code of its own.
+    fn drop_guards(&mut self, mut guards: ConnectionGuards) {
+        while let Some(guard) = guards.pop() {
+            self.call(CallbackKind::Drop, |_| drop(guard));
         }
     }
 

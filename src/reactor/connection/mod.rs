@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::net::{Instant, Readiness, Token};
 use crate::reactor::connection::fd_passing::FdQueue;
 use crate::reactor::layer::stack::Layers;
-use crate::reactor::protocol::building::Extensions;
+use crate::reactor::protocol::build_context::Extensions;
 use crate::reactor::{Address, DelayedCall, Producer, ProducerKind, Protocol, Reason};
 
 /// An open connection. The struct is small because most connections are idle: rarely used state is
@@ -191,7 +191,7 @@ pub(crate) struct ColdState {
     pub(crate) close_reason: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
     /// Values attached by layers and factories.
-    pub(crate) extensions: Extensions,
+    pub(in crate::reactor) extensions: Extensions,
     /// Descriptors to be sent with output bytes.
     pub(crate) fd_queue: Option<Box<FdQueue>>,
     /// The connection is a pipe of a child process.

@@ -128,19 +128,8 @@ impl Transport<'_> {
 
     /// The value of type `T` that a layer has
     /// [attached](crate::reactor::LayerContext::insert_extension) to this connection, such as a
-    /// PROXY header. A factory can read it too:
-    ///
-    /// ```
-    /// use twistor::proxy_protocol::Header;
-    /// use twistor::{ConnectionId, Reactor};
-    ///
-    /// /// The number of TLVs in the PROXY header of the connection being built.
-    /// fn values(reactor: &mut Reactor) -> Option<usize> {
-    ///     let id = reactor.building()?;
-    ///     let header: Header = reactor.transport(id)?.extension().cloned()?;
-    ///     Some(header.values.len())
-    /// }
-    /// ```
+    /// PROXY header. A factory reads it with
+    /// [`BuildContext::extension`](crate::BuildContext::extension).
     pub fn extension<T: 'static>(&self) -> Option<&T> {
         self.reactor.attached(self.token)
     }

@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use crate::net::{Instant, Readiness, Token};
 use crate::reactor::connection::Pauses;
-use crate::reactor::{Address, ClientFactory, ConnectionId, Connector, Factory, Protocol, Reactor, Reason};
+use crate::reactor::protocol::build_context::guards;
+use crate::reactor::{
+    Address, BuildContext, ClientFactory, ConnectionGuards, ConnectionId, Connector, Factory, Protocol,
+    Reactor, Reason,
+};
 
 /// Code between the socket and the protocol of one connection. A layer sees both directions, and
 /// can change, hold back and add data. The protocol sees the same [`Transport`](crate::Transport)
@@ -156,9 +160,15 @@ pub struct LayerContext<'a> {
     pub(in crate::reactor) token: Token,
     /// The layer's position. 0 is the lowest.
     pub(in crate::reactor) index: usize,
+    /// Takes the guards of a connection that is gone.
+    unattached: ConnectionGuards,
 }
 
-impl LayerContext<'_> {
+impl<'a> LayerContext<'a> {
+    pub(in crate::reactor) fn new(reactor: &'a mut Reactor, token: Token, index: usize) -> LayerContext<'a> {
+        LayerContext { reactor, token, index, unattached: ConnectionGuards::default() }
+    }
+
     /// The connection's ID.
     pub fn id(&self) -> ConnectionId {
         ConnectionId(self.token)
@@ -199,6 +209,11 @@ impl LayerContext<'_> {
     /// [`Transport::extension`](crate::Transport::extension).
     pub fn insert_extension<T: 'static>(&mut self, value: T) {
         self.reactor.attach(self.token, value);
+    }
+
+    /// The values that factories and layers hold until the connection is lost.
+    pub fn guards(&mut self) -> &mut ConnectionGuards {
+        guards(self.reactor, self.token, &mut self.unattached)
     }
 
     /// Starts the layer above. Above the highest layer, builds the protocol and calls its
@@ -400,12 +415,12 @@ where
     M: FnMut() -> L + 'static,
     L: Layer,
 {
-    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        self.factory.build_protocol(reactor, peer)
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        self.factory.build_protocol(context)
     }
 
-    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
-        let mut layers = self.factory.layers(reactor, peer);
+    fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
+        let mut layers = self.factory.layers(context);
         layers.insert(0, Box::new((self.make)()));
         layers
     }

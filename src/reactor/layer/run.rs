@@ -14,31 +14,7 @@ use crate::reactor::layer::stack::{Eof, LayerSlot, Layers, Step};
 use crate::reactor::layer::{Layer, LayerContext, LayerError};
 use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
-use crate::reactor::{Address, CallbackKind, Factory, Protocol, Reactor, Reason, TimedCall, Transport};
-
-/// The result of a factory for a new connection.
-pub(crate) enum Built {
-    Protocol(Box<dyn Protocol>),
-    /// The protocol is built once these are ready.
-    Layers(Vec<Box<dyn Layer>>),
-}
-
-/// Calls a factory for the layers of a new connection, and for its protocol if there are no layers.
-/// The factory is out of its slot meanwhile.
-pub(in crate::reactor) fn build(
-    factory: &mut dyn Factory,
-    reactor: &mut Reactor,
-    peer: &Address,
-) -> Option<Built> {
-    let layers = factory.layers(reactor, peer);
-    if reactor.is_refused() {
-        return None;
-    }
-    match layers.is_empty() {
-        true => factory.build_protocol(reactor, peer).map(Built::Protocol),
-        false => Some(Built::Layers(layers)),
-    }
-}
+use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, TimedCall, Transport};
 
 // Requests of layers
 
@@ -474,7 +450,7 @@ impl Reactor {
         self.send.batching = false;
         let mut held = 0;
         self.enter(token, CallbackKind::Layer, |transport| {
-            call(&mut *layer, &mut LayerContext { reactor: transport.reactor, token, index });
+            call(&mut *layer, &mut LayerContext::new(transport.reactor, token, index));
             held = layer.buffered();
         });
         if let Some(connection) = self.registry.connection_mut(token) {
@@ -510,8 +486,8 @@ impl Reactor {
         let (origin, peer) = (connection.origin, connection.peer.clone());
         let is_client = matches!(self.registry.get(origin), Some(Source::Connector(_)));
         let built = match is_client {
-            true => self.while_building(token, |reactor| reactor.build_for_connector(origin, &peer)),
-            false => Ok(self.while_building(token, |reactor| reactor.build_for_listener(origin, &peer))),
+            true => self.build_for_connector(origin, token, &peer),
+            false => Ok(self.build_for_listener(origin, token, &peer)),
         };
         if built.is_ok()
             && let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut)

@@ -10,7 +10,7 @@ use crate::net::{Accepted, Close, Instant, Open, OpenError, Token};
 use crate::reactor::connection::options::StreamOptions;
 use crate::reactor::connection::{Connection, State};
 use crate::reactor::error::Error;
-use crate::reactor::layer::run::build;
+use crate::reactor::protocol::build_context::{build, build_protocol};
 use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
 use crate::reactor::{
@@ -327,17 +327,15 @@ impl Reactor {
                 self.log_accept_error(listener, "an option of a connection could not be set", &error);
             }
         }
-        let built = self.while_building(token, |reactor| {
-            reactor.with_factory(listener, CallbackKind::BuildProtocol, |factory, reactor| {
-                build(factory, reactor, &peer)
-            })
+        let built = self.with_factory(listener, CallbackKind::BuildProtocol, |factory, reactor| {
+            build(factory, reactor, token, &peer)
         });
         match built.flatten() {
             Some(begun) => self.start_connection(token, begun),
             None => {
                 self.statistics.connections_refused += 1;
                 self.net.close(token, Close::Graceful);
-                self.registry.remove(token);
+                self.forget(token);
             }
         }
     }
@@ -347,9 +345,11 @@ impl Reactor {
     pub(in crate::reactor) fn build_for_listener(
         &mut self,
         listener: Token,
+        token: Token,
         peer: &Address,
     ) -> Option<Box<dyn Protocol>> {
-        let build = |factory: &mut dyn Factory, reactor: &mut Reactor| factory.build_protocol(reactor, peer);
+        let build =
+            |factory: &mut dyn Factory, reactor: &mut Reactor| build_protocol(factory, reactor, token, peer);
         self.with_factory(listener, CallbackKind::BuildProtocol, build).flatten()
     }
 

@@ -9,7 +9,9 @@ use crate::reactor::panic_message;
 use crate::service::client::Waiter;
 use crate::service::client::state::{Effect, Event};
 use crate::service::{AttemptError, ClientService, ClientState, ConnectError, PrepareToken};
-use crate::{Address, ClientFactory, ConnectionId, Connector, Factory, Layer, Protocol, Reactor, Reason};
+use crate::{
+    BuildContext, ClientFactory, ConnectionId, Connector, Factory, Layer, Protocol, Reactor, Reason,
+};
 
 impl ClientService {
     /// Handles an event of one attempt. Events of earlier attempts are ignored.
@@ -194,17 +196,17 @@ struct Attempt {
 }
 
 impl Factory for Attempt {
-    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         // The factory is borrowed only if one of its own calls makes this connection.
-        let protocol = self.service.factory.try_borrow_mut().ok()?.build_protocol(reactor, peer)?;
+        let protocol = self.service.factory.try_borrow_mut().ok()?.build_protocol(context)?;
         let (service, attempt) = (self.service.clone(), self.attempt);
-        reactor.call_later(Duration::ZERO, move |reactor| service.made(reactor, attempt));
+        context.reactor().call_later(Duration::ZERO, move |reactor| service.made(reactor, attempt));
         Some(protocol)
     }
 
-    fn layers(&mut self, reactor: &mut Reactor, peer: &Address) -> Vec<Box<dyn Layer>> {
+    fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
         let factory = self.service.factory.try_borrow_mut();
-        factory.map_or_else(|_| Vec::new(), |mut factory| factory.layers(reactor, peer))
+        factory.map_or_else(|_| Vec::new(), |mut factory| factory.layers(context))
     }
 }
 

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::{CallKind, Errno, Fault, Simulation};
-use twistor::{Address, ClientFactory, Connector, Factory, ListenUnix, Protocol, Reactor, Reason, Transport};
+use twistor::{
+    BuildContext, ClientFactory, Connector, Factory, ListenUnix, Protocol, Reactor, Reason, Transport,
+};
 
 use super::Counting;
 
@@ -169,7 +171,7 @@ struct Caller {
 }
 
 impl Factory for Caller {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(self.clone()))
     }
 }

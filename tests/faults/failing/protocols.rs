@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
+use twistor::{BuildContext, ClientFactory, Connector, Factory, Protocol, Reason, Transport};
 
 use super::scenario::{End, Shared, message};
 
@@ -66,7 +66,7 @@ pub struct Caller {
 }
 
 impl Factory for Caller {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         let closes_first = self.number.is_multiple_of(2);
         Some(Box::new(Called { book: Rc::clone(&self.book), number: self.number, closes_first, sent: 0 }))
     }

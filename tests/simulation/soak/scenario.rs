@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use twistor::sim::{Chaos, DatagramSocket, Host, Latency, Link, Random, Simulation};
 use twistor::{
-    ClientFactory, ConnectTcp, ConnectUnix, Connector, ConnectorState, Factory, ListenTcp, ListenUdp,
-    ListenUnix, ListenUnixDatagram, Phase, Protocol, Reactor, Reason, Signal, SystemEvent, UnixAddress,
-    factory, layered, shared,
+    BuildContext, ClientFactory, ConnectTcp, ConnectUnix, Connector, ConnectorState, Factory, Layer,
+    ListenTcp, ListenUdp, ListenUnix, ListenUnixDatagram, Phase, Protocol, Reactor, Reason, Signal,
+    SystemEvent, UnixAddress, factory, layered, shared,
 };
 
 use super::errand;
@@ -549,7 +549,38 @@ impl Caller {
 }
 
 impl Factory for Caller {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &twistor::Address) -> Option<Box<dyn Protocol>> {
+    fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
+        let acts = |name| self.program.ledger.acts(name);
+        acts("BuildContext::guards");
+        acts("ConnectionGuards::hold");
+        context.guards().hold(self.reconnects);
+        acts("BuildContext::set_addresses_pending");
+        context.set_addresses_pending();
+        if self.program.ledger.below(50) == 0 {
+            acts("BuildContext::reject");
+            context.reject();
+        }
+        acts("BuildContext::is_rejected");
+        acts("BuildContext::addresses_pending");
+        let _ = (context.is_rejected(), context.addresses_pending());
+        Vec::new()
+    }
+
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        let acts = |name| self.program.ledger.acts(name);
+        acts("BuildContext::id");
+        acts("BuildContext::peer");
+        acts("BuildContext::host");
+        acts("BuildContext::reactor");
+        acts("BuildContext::extension");
+        let (id, peer) = (context.id(), context.peer().clone());
+        assert_ne!(context.host(), peer);
+        assert!(context.extension::<u64>().is_none() && !context.addresses_pending());
+        assert_eq!(*context.reactor().transport(id)?.peer(), peer);
+        acts("ConnectionGuards::find");
+        acts("ConnectionGuards::release");
+        assert!(context.guards().find(|_: &u64| true).is_some());
+        assert_eq!(context.guards().release(|_: &u64| true), Some(self.reconnects));
         (self.program.ledger.below(20) > 0).then(|| Box::new(self.program.wanderer(0)) as Box<dyn Protocol>)
     }
 }

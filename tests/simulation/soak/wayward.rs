@@ -70,6 +70,8 @@ impl Wayward {
                 acts("LayerContext::set_addresses");
                 let (peer, host) = (below.peer(), below.host());
                 below.set_addresses(peer, host);
+                acts("LayerContext::guards");
+                below.guards().hold(());
                 acts("LayerContext::insert_extension");
                 below.insert_extension(below.now());
             }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use twistor::{
-    Address, ClientFactory, ConnectionId, Connector, Factory, Producer, ProducerKind, Protocol, Reactor,
+    BuildContext, ClientFactory, ConnectionId, Connector, Factory, Producer, ProducerKind, Protocol, Reactor,
     Reason, Transport,
 };
 
@@ -265,7 +265,7 @@ impl Starter {
 }
 
 impl Factory for Starter {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         Some(Box::new(Actor::new(self.name.clone(), self.manner, &self.book)))
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{Address, ConnectionId, Factory, ListenTcp, Protocol, Reactor};
+use twistor::{Address, BuildContext, ConnectionId, Factory, ListenTcp, Protocol, Reactor};
 
 use super::World;
 use super::back_end::{ListeningSocket, Socket};
@@ -217,11 +217,8 @@ struct Noting {
 }
 
 impl Factory for Noting {
-    fn build_protocol(&mut self, reactor: &mut Reactor, peer: &Address) -> Option<Box<dyn Protocol>> {
-        let is_new = |reactor: &mut Reactor, id| {
-            reactor.transport(id).is_some_and(|transport| transport.peer() == peer)
-        };
-        self.id.set(reactor.connections().into_iter().find(|id| is_new(reactor, *id)));
+    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+        self.id.set(Some(context.id()));
         self.protocol.take()
     }
 }

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use twistor::{Address, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport};
+use twistor::{
+    Address, BuildContext, ClientFactory, Connector, Factory, Protocol, Reactor, Reason, Transport,
+};
 
 /// A list of events, in order. Clones share it.
 #[derive(Clone, Default)]
@@ -161,7 +163,7 @@ impl OneProtocol {
 }
 
 impl Factory for OneProtocol {
-    fn build_protocol(&mut self, _: &mut Reactor, _: &Address) -> Option<Box<dyn Protocol>> {
+    fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         self.protocol.take()
     }
 

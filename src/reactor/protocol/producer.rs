@@ -1,0 +1,33 @@
+//! Producers: sources of bytes that a transport pauses and resumes.
+
+use crate::reactor::{Reactor, Transport};
+
+/// A source of bytes that a transport controls. (Twisted: `IPushProducer`, `IPullProducer`.)
+pub trait Producer: 'static {
+    /// Push producer: continue producing. Pull producer: write the next piece now.
+    fn resume_producing(&mut self, transport: &mut Transport<'_>);
+
+    /// Push producer: stop producing until resumed. Not called for a pull producer.
+    fn pause_producing(&mut self, transport: &mut Transport<'_>) {
+        let _ = transport;
+    }
+
+    /// The connection is lost and consumes no more data. Called before the protocol's
+    /// `connection_lost`.
+    fn stop_producing(&mut self, reactor: &mut Reactor) {
+        let _ = reactor;
+    }
+}
+
+/// The kind of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProducerKind {
+    /// Writes by itself until it is paused. (Twisted: `streaming=True`.)
+    Push,
+    /// Writes one piece per call. The calls come at once, and when all data was sent.
+    ///
+    /// A call that writes nothing is repeated after 1 ms, then after twice the time, up to 100 ms.
+    /// It comes sooner when other data has been sent, and after
+    /// [`Transport::resume_producer`](crate::reactor::Transport::resume_producer).
+    Pull,
+}
