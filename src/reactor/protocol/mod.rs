@@ -96,7 +96,7 @@ pub trait Protocol: Any {
     }
 
     /// Returns the wrapped protocol or handler, for a protocol that wraps one. With it,
-    /// [`Reactor::with_protocol`] and [`Transport::call_later`] find it by its type.
+    /// [`Reactor::with_protocol`](crate::Reactor::with_protocol) and [`Transport::call_later`] find it by its type.
     fn downcast_inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
         let _ = want;
         None
