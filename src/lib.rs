@@ -153,15 +153,15 @@ pub mod guide;
 
 // The loop.
 pub use reactor::{
-    DelayedCall, Error, Handle, Instant, JobPanicked, Phase, PhaseGuard, Reactor, RemoteHandle, Result,
-    Settings, Signal, SystemEvent, TriggerId,
+    Completion, DelayedCall, Error, Handle, Instant, JobPanicked, Pass, Phase, PhaseGuard, Reactor,
+    RemoteHandle, Result, Settings, Signal, SystemEvent, TriggerId, TurnHook,
 };
 
 // Connections: protocols, their factories, layers below them.
 pub use reactor::{
     BuildContext, ClientFactory, ConnectionGuards, ConnectionId, Credentials, Factory, Layer, LayerContext,
-    LayerError, Layered, OnFailure, Producer, ProducerKind, Protocol, ProtocolError, Reason, Shared,
-    SystemError, Transport, factory, layered, shared,
+    LayerError, Layered, OnFailure, Producer, ProducerKind, Protocol, ProtocolError, ReadState, Reason,
+    Shared, SystemError, Transport, factory, layered, shared,
 };
 
 // Listening and connecting.

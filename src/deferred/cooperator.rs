@@ -380,7 +380,7 @@ impl TaskEnd {
 
 /// The current time, not the time at the start of the turn.
 fn current_time(reactor: &Reactor) -> crate::Instant {
-    reactor.forget_time();
+    reactor.update_time();
     reactor.now()
 }
 

@@ -1,7 +1,7 @@
 //! Code shared by all framing protocols: buffering of held data, and forwarding of callbacks.
 
 use crate::Transport;
-use crate::reactor::Delivery;
+use crate::reactor::ReadState;
 
 /// A codec between a connection and its handler.
 pub(super) trait Adapter {
@@ -33,11 +33,11 @@ pub(super) fn receive(adapter: &mut impl Adapter, transport: &mut Transport<'_>,
 #[inline(never)]
 fn receive_held(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
     while !adapter.held().is_empty() {
-        match transport.delivery() {
-            Delivery::GoesOn => {}
-            Delivery::Held => return transport.schedule_data_received(),
+        match transport.read_state() {
+            ReadState::Reading => {}
+            ReadState::Paused => return transport.schedule_data_received(),
             // Keep the data: the handler can still take it.
-            Delivery::Over => return,
+            ReadState::Closed => return,
         }
         let mut held = std::mem::take(adapter.held());
         let left = adapter.pass(transport, held.rest()).len();

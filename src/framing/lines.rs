@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::adapter::{Adapter, Held, callbacks, protocol};
 use super::codec::{LineDecoder, LineFormat, LineTooLong, UnfinishedLine};
 use crate::Transport;
-use crate::reactor::Delivery;
+use crate::reactor::ReadState;
 
 /// A handler of lines for one connection. [`Lines`] is its protocol. (Twisted: `LineReceiver`, and
 /// `LineOnlyReceiver` for a handler without a raw mode.)
@@ -201,7 +201,7 @@ impl<H: LineReceiver> Adapter for Lines<H> {
     fn pass<'i>(&mut self, transport: &mut Transport<'_>, mut input: &'i [u8]) -> &'i [u8] {
         // A loop instead of recursion, so that the stack depth does not grow with the number of
         // mode changes.
-        while transport.delivery() == Delivery::GoesOn && self.held.is_empty() {
+        while transport.read_state() == ReadState::Reading && self.held.is_empty() {
             match self.controls.mode {
                 Mode::Lines => match self.unfinished.next(&self.controls.format, &mut input) {
                     Ok(Some(line)) => {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::adapter::{Adapter, Held, callbacks, protocol};
 use super::codec::{CountDecoder, MAX_STRING};
 use crate::Transport;
-use crate::reactor::Delivery;
+use crate::reactor::ReadState;
 
 /// A handler for one connection that requests data piece by piece. [`Stateful`] is its protocol.
 /// (Twisted: `StatefulProtocol`.)
@@ -173,7 +173,7 @@ impl<H: StatefulReceiver> Stateful<H> {
 impl<H: StatefulReceiver> Adapter for Stateful<H> {
     #[inline]
     fn pass<'i>(&mut self, transport: &mut Transport<'_>, mut input: &'i [u8]) -> &'i [u8] {
-        while transport.delivery() == Delivery::GoesOn {
+        while transport.read_state() == ReadState::Reading {
             if self.refused {
                 return &[];
             }

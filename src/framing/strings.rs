@@ -3,7 +3,7 @@
 use super::adapter::{Adapter, Held, callbacks, protocol};
 use super::codec::{LengthPrefix, MAX_STRING, NetstringDecoder, PrefixDecoder, StringError, StringTooLong};
 use crate::Transport;
-use crate::reactor::Delivery;
+use crate::reactor::ReadState;
 
 /// A handler of byte strings for one connection, independent of their encoding. [`Strings`] is its
 /// protocol. (Twisted: `NetstringReceiver`, `Int8StringReceiver`, `Int16StringReceiver`,
@@ -170,7 +170,7 @@ impl<H: StringReceiver> Strings<H> {
 impl<H: StringReceiver> Adapter for Strings<H> {
     #[inline]
     fn pass<'i>(&mut self, transport: &mut Transport<'_>, mut input: &'i [u8]) -> &'i [u8] {
-        while transport.delivery() == Delivery::GoesOn {
+        while transport.read_state() == ReadState::Reading {
             let prefix = self.decoder.prefix();
             let result = match &mut self.decoder {
                 // Data after an error is ignored.

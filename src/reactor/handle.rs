@@ -16,7 +16,9 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, Settings, TimedCall};
+use super::{
+    CallbackKind, DelayedCall, Error, Instant, Pass, Reactor, Result, Settings, TimedCall, TurnHook,
+};
 use crate::net::null::NullDriver;
 use crate::net::{Token, Wake};
 use crate::reactor::lifecycle::RunState;
@@ -36,22 +38,22 @@ use crate::reactor::lifecycle::RunState;
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    shared: Rc<HandleState>,
+    pub(super) shared: Rc<HandleState>,
 }
 
 /// State shared by a reactor and all its handles.
-struct HandleState {
+pub(super) struct HandleState {
     queue: RefCell<VecDeque<Queued>>,
     /// The reactor while it is lent, otherwise an empty one. Created when the reactor is first
     /// lent.
     place: RefCell<Option<Box<Reactor>>>,
     lent: Cell<bool>,
     /// The loop looks at the queue before it next waits, so it need not be woken.
-    attended: Cell<bool>,
+    pub(super) awake: Cell<bool>,
     finished: Cell<bool>,
     /// `None` after the end. Handles may be kept forever, and the waker holds a file descriptor.
-    waker: RefCell<Option<Arc<dyn Wake>>>,
-    residents: RefCell<Option<Rc<dyn TurnHook>>>,
+    pub(super) waker: RefCell<Option<Arc<dyn Wake>>>,
+    pub(super) hooks: RefCell<Vec<Rc<dyn TurnHook>>>,
     /// The reactor was told to stop.
     stopping: Cell<bool>,
     /// Tasks that wait for the stop.
@@ -80,41 +82,6 @@ pub(crate) trait Runnable {
     fn run(self: Rc<Self>, reactor: &mut Reactor);
 }
 
-/// The point in a turn at which a hook runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pass {
-    /// Between callbacks, for the work they have queued so far. Work that this causes waits for the
-    /// next turn.
-    Early,
-    /// After all callbacks.
-    Last,
-}
-
-/// A hook of a higher layer that is called in every turn.
-pub(crate) trait TurnHook: std::any::Any {
-    /// Whether it has work for the next turn, regardless of network events.
-    fn has_work(&self) -> bool;
-
-    /// Does its pending work.
-    fn run(&self, reactor: &mut Reactor, share: Pass);
-
-    /// The number of its resources, for leak checks.
-    fn in_use(&self) -> usize;
-
-    /// A description of each of these resources.
-    fn inventory(&self) -> Vec<String>;
-
-    /// Called with `false` before the loop waits and with `true` when a turn begins. Code that
-    /// queues work has to wake the loop only after `false`.
-    fn set_awake(&self, attended: bool);
-
-    /// Called when the reactor ends. Drops the remaining work one by one.
-    fn finish(&self, reactor: &mut Reactor);
-
-    /// Called when the reactor was killed. No callback runs.
-    fn kill(&self);
-}
-
 impl Handle {
     /// Queues a call. It runs from the loop on a fresh stack, in this turn or the next. It is
     /// dropped if the reactor has finished.
@@ -132,8 +99,8 @@ impl Handle {
             return;
         }
         self.shared.queue.borrow_mut().push_back(queued);
-        if !self.shared.attended.get() {
-            self.shared.attended.set(true);
+        if !self.shared.awake.get() {
+            self.shared.awake.set(true);
             if let Some(waker) = &*self.shared.waker.borrow() {
                 waker.wake();
             }
@@ -258,67 +225,44 @@ impl Handle {
         self.shared.stop_wakers.take()
     }
 
-    /// The hook of the higher layer; created by `make` if there is none yet.
-    pub(crate) fn resident(
-        &self,
-        make: impl FnOnce(Option<Arc<dyn Wake>>) -> Rc<dyn TurnHook>,
-    ) -> Rc<dyn TurnHook> {
-        let mut residents = self.shared.residents.borrow_mut();
-        Rc::clone(residents.get_or_insert_with(|| {
-            let resident = make(self.shared.waker.borrow().clone());
-            resident.set_awake(self.shared.attended.get());
-            resident
-        }))
-    }
-
-    /// Lends the reactor to all handles while `inside` runs.
-    pub(crate) fn lend<R>(&self, reactor: &mut Reactor, inside: impl FnOnce() -> R) -> R {
-        self.exchange(reactor);
-        let outer = set_current(Some(self.clone()));
-        self.shared.lent.set(true);
-        let _lent = Lent { handle: self, reactor, outer };
-        inside()
-    }
-
-    fn exchange(&self, reactor: &mut Reactor) {
-        let mut place = self.shared.place.borrow_mut();
-        std::mem::swap(reactor, place.get_or_insert_with(|| Box::new(Reactor::empty())));
-    }
-
     /// Whether there is work for the next turn.
     pub(super) fn has_work(&self) -> bool {
         !self.shared.queue.borrow().is_empty()
-            || self.shared.residents.borrow().as_ref().is_some_and(|resident| resident.has_work())
+            || self.shared.hooks.borrow().iter().any(|hook| hook.has_work())
     }
 
-    pub(super) fn in_use(&self) -> usize {
-        self.shared.residents.borrow().as_ref().map_or(0, |resident| resident.in_use())
+    pub(super) fn resource_count(&self) -> usize {
+        self.shared.hooks.borrow().iter().map(|hook| hook.resource_count()).sum()
     }
 
-    pub(super) fn inventory(&self) -> Vec<String> {
-        self.shared.residents.borrow().as_ref().map(|resident| resident.inventory()).unwrap_or_default()
+    pub(super) fn resources(&self) -> Vec<String> {
+        self.shared.hooks.borrow().iter().flat_map(|hook| hook.resources()).collect()
     }
 
     #[inline(never)] // keeps a turn without a handle short
-    pub(super) fn set_awake(&self, attended: bool) {
-        self.shared.attended.set(attended);
-        if let Some(resident) = &*self.shared.residents.borrow() {
-            resident.set_awake(attended);
+    pub(super) fn set_awake(&self, awake: bool) {
+        self.shared.awake.set(awake);
+        for hook in &*self.shared.hooks.borrow() {
+            hook.set_awake(awake);
         }
     }
 }
 
 /// Puts the reactor back on drop, also after a panic.
 struct Lent<'a> {
-    handle: &'a Handle,
+    handle: Handle,
     reactor: &'a mut Reactor,
+    in_turn: bool,
     outer: Option<Handle>,
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         self.handle.shared.lent.set(false);
-        self.handle.exchange(self.reactor);
+        if let Some(place) = &mut *self.handle.shared.place.borrow_mut() {
+            std::mem::swap(self.reactor, place);
+        }
+        self.reactor.lifecycle.in_turn = self.in_turn;
         set_current(self.outer.take());
         self.reactor.end_task_writes();
     }
@@ -338,10 +282,10 @@ impl Reactor {
                 queue: RefCell::default(),
                 place: RefCell::default(),
                 lent: Cell::new(false),
-                attended: Cell::new(self.lifecycle.in_turn),
+                awake: Cell::new(self.lifecycle.in_turn),
                 finished: Cell::new(self.lifecycle.state == RunState::Finished),
                 waker: RefCell::new(Some(self.net.waker())),
-                residents: RefCell::default(),
+                hooks: RefCell::default(),
                 stopping: Cell::new(!matches!(
                     self.lifecycle.state,
                     RunState::New | RunState::Starting | RunState::Running
@@ -351,6 +295,37 @@ impl Reactor {
             }),
         };
         self.handle.get_or_init(make).clone()
+    }
+
+    /// Lends the reactor to all handles while `inside` runs, so that
+    /// [`Handle::with_reactor`] works in it. The executor polls tasks so, and a
+    /// [`TurnHook`](crate::TurnHook) can do the same.
+    ///
+    /// ```
+    /// let mut reactor = twistor::Reactor::new()?;
+    /// let handle = reactor.handle();
+    /// let now = reactor.lend(|| handle.with_reactor(|reactor| reactor.now()))?;
+    /// assert_eq!(now?, reactor.now());
+    /// # Ok::<(), twistor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ReactorUnavailable`] if it is lent already. `inside` is not called then.
+    pub fn lend<R>(&mut self, inside: impl FnOnce() -> R) -> Result<R> {
+        let handle = self.handle();
+        // Nobody runs the loop meanwhile.
+        let in_turn = self.lifecycle.in_turn;
+        match handle.shared.place.try_borrow_mut() {
+            Ok(mut place) => {
+                self.lifecycle.in_turn = true;
+                std::mem::swap(self, place.get_or_insert_with(|| Box::new(Reactor::empty())));
+            }
+            Err(_) => return Err(Error::ReactorUnavailable),
+        }
+        let outer = set_current(Some(handle.clone()));
+        handle.shared.lent.set(true);
+        let _lent = Lent { handle, reactor: self, in_turn, outer };
+        Ok(inside())
     }
 
     /// An empty, finished reactor that fills the slot while the real one is lent.
@@ -391,7 +366,7 @@ impl Reactor {
         self.timers.set(time, call)
     }
 
-    /// Runs the calls that handles have queued so far, then the hook.
+    /// Runs the calls that handles have queued so far, then the hooks.
     #[inline]
     pub(super) fn run_handled(&mut self) {
         if let Some(handle) = self.handle.get().cloned() {
@@ -410,18 +385,7 @@ impl Reactor {
                 None => break,
             }
         }
-        self.run_residents(Pass::Last);
-    }
-
-    /// Runs the hook, if it has work.
-    pub(super) fn run_residents(&mut self, share: Pass) {
-        let handle = self.handle.get();
-        let resident = handle.and_then(|handle| handle.shared.residents.borrow().clone());
-        if let Some(resident) = resident
-            && resident.has_work()
-        {
-            resident.run(self, share);
-        }
+        self.run_turn_hooks(Pass::EndOfTurn);
     }
 
     /// Marks all handles as finished and drops the remaining work.
@@ -429,13 +393,7 @@ impl Reactor {
         let Some(handle) = self.handle.get().cloned() else { return };
         handle.shared.finished.set(true);
         drop(handle.shared.waker.take());
-        let residents = handle.shared.residents.borrow_mut().take();
-        if let Some(resident) = residents {
-            match self.lifecycle.killed {
-                true => resident.kill(),
-                false => resident.finish(self),
-            }
-        }
+        self.finish_turn_hooks(&handle);
         // Dropping a call may drop others, so the queue is not borrowed meanwhile.
         loop {
             let Some(queued) = handle.shared.queue.borrow_mut().pop_front() else { break };

@@ -19,6 +19,7 @@ mod statistics;
 mod threads;
 mod timers;
 mod turn;
+mod turn_hook;
 mod user_code;
 
 use std::cell::{Cell, OnceCell};
@@ -32,8 +33,7 @@ pub use self::connect::tcp::{ConnectTcp, ListenTcp};
 pub use self::connect::unix::{ConnectUnix, ListenUnix};
 pub use self::connect::{Connector, ConnectorId, ConnectorState};
 pub(crate) use self::connection::read_handoff::BufferSink;
-pub(crate) use self::connection::transport::Delivery;
-pub use self::connection::transport::{ConnectionId, Transport};
+pub use self::connection::transport::{ConnectionId, ReadState, Transport};
 pub use self::datagram::DatagramProtocol;
 pub use self::datagram::options::{ListenUdp, ListenUnixDatagram};
 pub use self::datagram::transport::{DatagramId, DatagramTransport};
@@ -42,7 +42,7 @@ pub use self::error::protocol_error::ProtocolError;
 pub use self::error::reason::{Reason, SystemError};
 pub use self::error::{Error, JobPanicked, Result};
 pub use self::handle::Handle;
-pub(crate) use self::handle::{Pass, Runnable, TurnHook};
+pub(crate) use self::handle::Runnable;
 pub use self::layer::{Layer, LayerContext, LayerError, Layered, layered};
 pub use self::lifecycle::{Phase, PhaseGuard, SystemEvent, TriggerId};
 pub use self::listen::Listener;
@@ -56,9 +56,10 @@ pub use self::protocol::{
 pub use self::settings::Settings;
 pub use self::statistics::{CallbackKind, SlowCallback, Statistics};
 pub use self::threads::RemoteHandle;
-pub(crate) use self::threads::completion::Completion;
+pub use self::threads::completion::Completion;
 pub use self::timers::DelayedCall;
 pub(crate) use self::turn::NextTurn;
+pub use self::turn_hook::{Pass, TurnHook};
 pub use crate::net::{
     Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, ProcessSignal, Signal,
     SpawnFault, SpawnProcess, TerminalSize, UnixAddress,
@@ -242,8 +243,9 @@ impl Reactor {
         }
     }
 
-    /// Makes the next call of `now` read the clock, because time has passed without a turn.
-    pub(crate) fn forget_time(&self) {
+    /// Makes the next call of [`now`](Reactor::now) read the clock, after a long computation in a
+    /// callback. Otherwise the time of a group of callbacks is read once. (libuv: `uv_update_time`.)
+    pub fn update_time(&self) {
         self.clock.set(None);
     }
 
@@ -320,7 +322,7 @@ impl Reactor {
         self.registry.len()
             + self.threads.jobs.len()
             + self.threads.lookups.len()
-            + self.handle.get().map_or(0, Handle::in_use)
+            + self.handle.get().map_or(0, Handle::resource_count)
     }
 
     /// The counters so far.

@@ -183,8 +183,9 @@ impl Registry {
 }
 
 impl Reactor {
-    /// A description of each [resource in use](Reactor::resource_count).
-    pub(crate) fn inventory(&self) -> Vec<String> {
+    /// A description of each [resource in use](Reactor::resource_count), such as `a connection with
+    /// 192.0.2.7:80`, for leak checks and reports.
+    pub fn resources(&self) -> Vec<String> {
         let sources = self.registry.slots.iter().map(|(_, slot)| match &slot.source {
             Source::Connection(connection) if connection.state == State::Lingering => {
                 format!("a lingering connection with {}", connection.peer)
@@ -203,8 +204,8 @@ impl Reactor {
             (self.threads.jobs.len() > 0).then(|| format!("{} pending job results", self.threads.jobs.len()));
         let names = self.threads.lookups.len();
         let lookups = (names > 0).then(|| format!("{names} pending host name look-ups"));
-        let residents = self.handle.get().map(Handle::inventory).unwrap_or_default();
-        sources.chain(jobs).chain(lookups).chain(residents).collect()
+        let hooks = self.handle.get().map(Handle::resources).unwrap_or_default();
+        sources.chain(jobs).chain(lookups).chain(hooks).collect()
     }
 }
 

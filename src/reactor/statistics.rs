@@ -140,6 +140,7 @@ pub enum CallbackKind {
     ThreadCall,
     ThreadResult,
     Trigger,
+    TurnHook,
     Signal,
     Drop,
 }
@@ -180,6 +181,7 @@ impl fmt::Display for CallbackKind {
             CallbackKind::TimedCall => "a timed call",
             CallbackKind::Call => "a queued call",
             CallbackKind::Task => "a task",
+            CallbackKind::TurnHook => "a turn hook",
             CallbackKind::ThreadCall => "a call from a thread",
             CallbackKind::ThreadResult => "a job's result",
             CallbackKind::Trigger => "a system event trigger",

@@ -73,7 +73,7 @@ impl Reactor {
             while !done && self.take_turn(None, &mut |reactor| done |= !goes_on(reactor))? {}
             Ok(())
         });
-        self.forget_time();
+        self.update_time();
         self.set_awake(false);
         if std::mem::take(&mut self.lifecycle.stop_on_signals) && self.lifecycle.state != RunState::Finished {
             self.watch_signals()?;
@@ -104,7 +104,7 @@ impl Reactor {
         if !self.lifecycle.in_turn {
             // The caller's own time until the next turn must not count for the last callback.
             self.stop_timing();
-            self.forget_time();
+            self.update_time();
             self.set_awake(false);
         }
         goes_on

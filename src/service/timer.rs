@@ -33,9 +33,9 @@ pub struct TimerService {
 impl TimerService {
     /// Creates a timer that calls `call` once per `period`. The minimum period is 1 ms.
     pub fn new(period: Duration, mut call: impl FnMut(&mut Reactor, Tick) + 'static) -> TimerService {
-        // `Reactor::call` catches panics of the callback.
         let calls = LoopingCall::new(move |reactor, tick| {
-            reactor.call(CallbackKind::TimedCall, |reactor| call(reactor, tick));
+            // A panic is logged and counted, and the timer continues.
+            let _ = reactor.catch_panic(CallbackKind::TimedCall, |reactor| call(reactor, tick));
         });
         TimerService { name: None, period: period.max(Duration::from_millis(1)), calls }
     }

@@ -120,8 +120,9 @@ impl Reactor {
             let Some(running) = &mut future else { return false };
             reactor.start_call(CallbackKind::Task);
             let poll = || catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(&mut context)));
-            let polled = handle.lend(reactor, poll);
+            let polled = reactor.lend(poll);
             reactor.end_timing();
+            let Ok(polled) = polled else { return false };
             match polled {
                 Ok(Poll::Pending) => true,
                 Ok(Poll::Ready(result)) => {
@@ -143,8 +144,8 @@ impl Reactor {
         }
         // Destructors in the future may use the reactor, so it is lent here. A panic is propagated
         // to the caller.
-        let gone = handle.lend(self, || catch_unwind(AssertUnwindSafe(|| drop(future.take()))));
-        if let (None | Some(Ok(_)), Err(panic)) = (&ended, gone) {
+        let gone = self.lend(|| catch_unwind(AssertUnwindSafe(|| drop(future.take()))));
+        if let (None | Some(Ok(_)), Ok(Err(panic))) = (&ended, gone) {
             resume_unwind(panic);
         }
         match ended {

@@ -1,6 +1,5 @@
 //! The executor: the tasks of one reactor, and the order in which they are polled.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -40,19 +39,15 @@ struct Slot {
 impl Executor {
     /// The executor of a reactor, created on first use.
     pub(super) fn of(handle: &Handle) -> Rc<Executor> {
-        let resident: Rc<dyn Any> = handle.resident(|waker| {
-            Rc::new(Executor {
-                slots: RefCell::default(),
-                ready: RunQueue::new(waker),
-                batch: RefCell::default(),
-                next_turn: RefCell::default(),
-                spawned: Cell::new(0),
-                finished: Cell::new(handle.finished()),
-                block_on_running: Cell::new(false),
-            })
-        });
-        // The resident slot holds nothing but an `Executor`.
-        resident.downcast().unwrap_or_else(|_| unreachable!())
+        handle.turn_hook(|| Executor {
+            slots: RefCell::default(),
+            ready: RunQueue::new(handle.waker()),
+            batch: RefCell::default(),
+            next_turn: RefCell::default(),
+            spawned: Cell::new(0),
+            finished: Cell::new(handle.finished()),
+            block_on_running: Cell::new(false),
+        })
     }
 
     /// Adds a task. Returns `None` if the reactor has finished.
@@ -123,11 +118,11 @@ impl TurnHook for Executor {
         self.ready.set_awake(awake);
     }
 
-    fn inventory(&self) -> Vec<String> {
+    fn resources(&self) -> Vec<String> {
         self.list().iter().map(|info| format!("the task {info}")).collect()
     }
 
-    fn in_use(&self) -> usize {
+    fn resource_count(&self) -> usize {
         self.slots.borrow().len()
     }
 
@@ -140,18 +135,19 @@ impl TurnHook for Executor {
         let mut batch = self.batch.take();
         self.ready.take(&mut batch);
         let handle = reactor.handle();
-        handle.lend(reactor, || {
+        let polled = reactor.lend(|| {
             let shuffled = handle.try_with(|reactor| reactor.shuffles_tasks()).unwrap_or(false);
             while let Some(ticket) = next(&handle, shuffled, &mut batch) {
                 self.poll(&handle, ticket);
             }
         });
+        debug_assert!(polled.is_ok(), "the loop has the reactor");
         match pass {
-            Pass::Early => {
+            Pass::MidTurn => {
                 self.ready.take(&mut batch);
                 self.next_turn.borrow_mut().append(&mut batch);
             }
-            Pass::Last => self.ready.put_first(&mut self.next_turn.borrow_mut()),
+            Pass::EndOfTurn => self.ready.put_first(&mut self.next_turn.borrow_mut()),
         }
         *self.batch.borrow_mut() = batch;
     }
@@ -159,7 +155,7 @@ impl TurnHook for Executor {
     fn finish(&self, reactor: &mut Reactor) {
         self.finished.set(true);
         let handle = reactor.handle();
-        handle.lend(reactor, || {
+        let _ = reactor.lend(|| {
             // Cancel newest first, so that a task is dropped before the task that spawned it.
             for ticket in self.tickets() {
                 self.end(&handle, &ticket, Outcome::Cancelled);

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use crate::net::Wake;
+use std::task::Waker;
 
 /// The woken tasks of one reactor, first in, first out.
 pub(in crate::task) struct RunQueue {
@@ -18,8 +17,8 @@ pub(in crate::task) struct RunQueue {
     /// Whether the loop is awake and will check the queue before it polls again. If not, it must be
     /// woken.
     awake: AtomicBool,
-    /// `None` for a reactor that has finished.
-    waker: Option<Arc<dyn Wake>>,
+    /// Wakes the loop.
+    waker: Waker,
 }
 
 /// The waker of a task. The task is queued at most once, however often it is woken.
@@ -31,7 +30,7 @@ pub(in crate::task) struct TaskWaker {
 }
 
 impl RunQueue {
-    pub(in crate::task) fn new(waker: Option<Arc<dyn Wake>>) -> Arc<RunQueue> {
+    pub(in crate::task) fn new(waker: Waker) -> Arc<RunQueue> {
         Arc::new(RunQueue {
             queue: Mutex::new(Some(VecDeque::new())),
             waiting: AtomicUsize::new(0),
@@ -60,11 +59,8 @@ impl RunQueue {
     /// Wakes the loop if it is not awake. Call it after queueing: the loop clears the flag first
     /// and then checks the queue once more.
     fn wake_loop(&self) {
-        if !self.awake.load(Ordering::SeqCst)
-            && !self.awake.swap(true, Ordering::SeqCst)
-            && let Some(waker) = &self.waker
-        {
-            waker.wake();
+        if !self.awake.load(Ordering::SeqCst) && !self.awake.swap(true, Ordering::SeqCst) {
+            self.waker.wake_by_ref();
         }
     }
 

@@ -20,7 +20,7 @@ use crate::Reactor;
 /// If there is a leftover. The message has a line for each.
 #[track_caller]
 pub fn assert_clean(reactor: &Reactor) {
-    let mut left = reactor.inventory();
+    let mut left = reactor.resources();
     match reactor.delayed_call_count() {
         0 => {}
         1 => left.push("a timed call".to_owned()),

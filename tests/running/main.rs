@@ -20,4 +20,5 @@ mod thread_flood;
 mod time_between_turns;
 mod timers_cancel_and_reset;
 mod timers_in_order;
+mod turn_hooks;
 mod zero_delay_waits_a_turn;

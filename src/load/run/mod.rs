@@ -41,7 +41,7 @@ pub(super) type Finished = Box<dyn FnOnce(&mut Reactor)>;
 /// Returns the current time. The reactor's cached time may be several callbacks old.
 #[inline]
 pub(super) fn read_clock(reactor: &mut Reactor) -> Instant {
-    reactor.forget_time();
+    reactor.update_time();
     reactor.now()
 }
 

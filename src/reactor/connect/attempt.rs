@@ -27,7 +27,7 @@ impl Reactor {
         call: impl FnOnce(&mut dyn ClientFactory, &mut Reactor) -> R,
     ) -> Option<Result<R, String>> {
         let mut factory = self.registry.connector_mut(token)?.factory.take()?;
-        let result = self.catch_panic(place, None, |reactor| call(&mut *factory, reactor));
+        let result = self.run_user_code(place, None, |reactor| call(&mut *factory, reactor));
         if let Some(slot) = self.registry.connector_mut(token) {
             slot.factory = Some(factory);
         }

@@ -103,7 +103,8 @@ impl Reactor {
         call: impl FnOnce(&mut Transport<'_>),
     ) {
         self.send.connection = token;
-        let result = self.catch_panic(place, Some(token), |reactor| call(&mut Transport { reactor, token }));
+        let result =
+            self.run_user_code(place, Some(token), |reactor| call(&mut Transport { reactor, token }));
         self.send.connection = Token::NONE;
         if let Err(panic) = result {
             self.lose_panicked(token, panic);

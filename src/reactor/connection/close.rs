@@ -277,7 +277,7 @@ impl Reactor {
         let mut protocol = protocol;
         if let Some(protocol) = protocol.as_mut() {
             // A panic here is only logged. The remaining callbacks still run.
-            let _ = self.catch_panic(CallbackKind::ConnectionLost, Some(token), |reactor| {
+            let _ = self.run_user_code(CallbackKind::ConnectionLost, Some(token), |reactor| {
                 protocol.connection_lost(&mut Transport { reactor, token }, reason);
             });
         }

@@ -5,8 +5,7 @@ use std::io;
 use crate::net::{Instant, Readiness, RecvBatch, Token};
 use crate::reactor::connection::read_handoff::{Handoff, worth_handing_off};
 use crate::reactor::connection::{Pauses, State};
-use crate::reactor::handle::Pass;
-use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, SystemError};
+use crate::reactor::{CallbackKind, Pass, Protocol, Reactor, Reason, SystemError};
 
 /// Input state of the turn: the read buffer, its limits and hand-off, and the datagram batch.
 pub(in crate::reactor) struct Receive {
@@ -156,7 +155,7 @@ impl Reactor {
         // A reply sent before the next read lets that read find more data.
         if self.receive.bytes_since_tasks >= TASK_POLL_BYTES || (kept && count == room) {
             self.receive.bytes_since_tasks = 0;
-            self.run_residents(Pass::Early);
+            self.run_turn_hooks(Pass::MidTurn);
         }
         done
     }

@@ -31,14 +31,16 @@ pub struct Transport<'a> {
     pub(crate) token: Token,
 }
 
-/// What to do with the rest of the received bytes while a protocol processes them.
+/// Whether a connection delivers input ([`Transport::read_state`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    GoesOn,
-    /// Reading is paused.
-    Held,
-    /// The protocol closed the connection, or it is lost: the rest is discarded.
-    Over,
+pub enum ReadState {
+    /// Input is delivered as it arrives.
+    Reading,
+    /// Reading is paused by [`Transport::pause_reading`]. A protocol keeps what it has not
+    /// processed.
+    Paused,
+    /// The protocol closed the connection, or it is lost. What is not processed is discarded.
+    Closed,
 }
 
 impl Transport<'_> {
@@ -384,22 +386,52 @@ impl Transport<'_> {
         }
     }
 
-    /// Reborrows the transport for a shorter lifetime.
+    /// Returns the same transport with a shorter lifetime, for a value that owns it, such as the
+    /// transport of a framing.
     #[inline]
-    pub(crate) fn reborrow(&mut self) -> Transport<'_> {
+    pub fn reborrow(&mut self) -> Transport<'_> {
         Transport { reactor: self.reactor, token: self.token }
     }
 
-    /// Whether to deliver the rest of the received bytes.
+    /// Whether input is delivered now. It changes during a callback, by
+    /// [`pause_reading`](Transport::pause_reading) and by closing.
+    ///
+    /// A protocol that cuts input into messages asks after each message. It keeps the rest while
+    /// reading is paused, and asks for another call in time:
+    ///
+    /// ```
+    /// use twistor::{Protocol, ReadState, Transport};
+    ///
+    /// /// Handles messages of four bytes.
+    /// struct Fours<F> {
+    ///     rest: Vec<u8>,
+    ///     handle: F,
+    /// }
+    ///
+    /// impl<F: FnMut(&mut Transport<'_>, &[u8]) + 'static> Protocol for Fours<F> {
+    ///     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+    ///         self.rest.extend_from_slice(data);
+    ///         while self.rest.len() >= 4 {
+    ///             match transport.read_state() {
+    ///                 ReadState::Reading => (self.handle)(transport, &self.rest[..4]),
+    ///                 ReadState::Paused => return transport.schedule_data_received(),
+    ///                 ReadState::Closed => return,
+    ///             }
+    ///             self.rest.drain(..4);
+    ///         }
+    ///     }
+    /// }
+    /// # let _ = Fours { rest: Vec::new(), handle: |_: &mut Transport<'_>, _: &[u8]| {} };
+    /// ```
     #[inline]
-    pub(crate) fn delivery(&self) -> Delivery {
+    pub fn read_state(&self) -> ReadState {
         match self.reactor.registry.connection(self.token) {
             Some(connection) => match connection.state {
-                State::Closing { .. } | State::Lost | State::Lingering => Delivery::Over,
-                _ if connection.pauses.has(Pauses::PROTOCOL) => Delivery::Held,
-                _ => Delivery::GoesOn,
+                State::Closing { .. } | State::Lost | State::Lingering => ReadState::Closed,
+                _ if connection.pauses.has(Pauses::PROTOCOL) => ReadState::Paused,
+                _ => ReadState::Reading,
             },
-            None => Delivery::Over,
+            None => ReadState::Closed,
         }
     }
 

@@ -338,7 +338,7 @@ impl Reactor {
         }
         let Some(mut protocol) = slot.protocol.take() else { return };
         self.send.datagram_socket = token;
-        let called = self.catch_panic(place, None, |reactor| {
+        let called = self.run_user_code(place, None, |reactor| {
             call(&mut *protocol, &mut DatagramTransport { reactor, token });
         });
         self.send.datagram_socket = Token::NONE;

@@ -98,7 +98,7 @@ pub enum Error {
 /// The result of a call to the reactor.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The error of a job on the thread pool that panicked.
+/// The error of a job on the thread pool, or of other user code, that panicked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobPanicked {
     /// The panic message.

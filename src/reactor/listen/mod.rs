@@ -177,8 +177,8 @@ impl Reactor {
         tokens.into_iter().filter_map(named).collect()
     }
 
-    /// The open connections that a listener has accepted.
-    pub(crate) fn connections_of(&self, listener: &Listener) -> Vec<ConnectionId> {
+    /// The open connections that a listener has accepted, oldest first.
+    pub fn connections_of(&self, listener: &Listener) -> Vec<ConnectionId> {
         let accepted = |source: &Source| match source {
             Source::Connection(connection) => {
                 connection.origin == listener.token && connection.state != State::Lingering
@@ -188,8 +188,8 @@ impl Reactor {
         self.registry.tokens(accepted).into_iter().map(ConnectionId).collect()
     }
 
-    /// The options of a TCP listener.
-    pub(crate) fn listen_options(&self, listener: &Listener) -> Option<&ListenTcp> {
+    /// The options of a TCP listener; `None` for others, and after it has stopped.
+    pub fn listen_options(&self, listener: &Listener) -> Option<&ListenTcp> {
         match self.registry.get(listener.token)? {
             Source::Listener(listener) => match &listener.options {
                 ListenOptions::Tcp(options) => Some(options),
@@ -256,7 +256,7 @@ impl Reactor {
         call: impl FnOnce(&mut dyn Factory, &mut Reactor) -> R,
     ) -> Option<R> {
         let mut factory = self.registry.listener_mut(token)?.factory.take()?;
-        let result = self.catch_panic(place, None, |reactor| call(&mut *factory, reactor));
+        let result = self.run_user_code(place, None, |reactor| call(&mut *factory, reactor));
         match self.registry.listener_mut(token) {
             Some(listener) => listener.factory = Some(factory),
             // The listener stopped in the callback.

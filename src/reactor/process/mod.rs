@@ -365,7 +365,7 @@ impl Reactor {
             return;
         }
         let Some(mut protocol) = slot.protocol.take() else { return };
-        let called = self.catch_panic(place, None, |reactor| {
+        let called = self.run_user_code(place, None, |reactor| {
             call(&mut *protocol, &mut ProcessTransport { reactor, token });
         });
         if let Some(slot) = self.registry.process_mut(token) {

@@ -1,22 +1,40 @@
-//! One-shot completion tokens: they can be completed anywhere, and their callback runs from the
-//! loop.
+//! One-shot completions: completed anywhere, and reported by the loop.
 
 use std::sync::Arc;
 
 use crate::reactor::Reactor;
 use crate::reactor::threads::Inbox;
 
-/// A one-shot token that reports a result. Dropping it reports `None`, so that its callback always
-/// runs. It can be sent to another thread.
-pub(crate) struct Completion<T: Send + 'static> {
+/// A one-shot token for a result that comes later, from a callback or another thread. (tokio:
+/// `oneshot::Sender`.)
+///
+/// [`Reactor::completion`] makes it. [`complete`](Completion::complete) reports the result; a drop
+/// reports `None`. So the callback always runs, exactly once, from the loop.
+///
+/// ```
+/// use std::thread;
+///
+/// use twistor::Reactor;
+///
+/// let mut reactor = Reactor::new()?;
+/// let completion = reactor.completion(|reactor, result: Option<u64>| {
+///     assert_eq!(result, Some(5050));
+///     reactor.stop();
+/// });
+/// thread::spawn(move || completion.complete((1..=100).sum()));
+/// reactor.run()?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+#[must_use = "dropping it reports that there is no result"]
+pub struct Completion<T: Send + 'static> {
     inbox: Arc<Inbox>,
     name: Option<(usize, u64)>,
     result: Option<T>,
 }
 
 impl<T: Send + 'static> Completion<T> {
-    /// Reports the result.
-    pub(crate) fn complete(mut self, result: T) {
+    /// Reports the result. Ignored if the reactor has finished.
+    pub fn complete(mut self, result: T) {
         self.result = Some(result);
     }
 }
@@ -32,8 +50,11 @@ impl<T: Send + 'static> Drop for Completion<T> {
 }
 
 impl Reactor {
-    /// Creates a token. Its completion calls `done` from the loop, in one of its next turns.
-    pub(crate) fn completion<T: Send + 'static>(
+    /// Creates a token. When it is completed or dropped, `done` is called from the loop, in one of
+    /// its next turns: with the result, or with `None` if there is none. Until then, the token
+    /// counts as a [resource](Reactor::resource_count). If the reactor finishes first, `done` is
+    /// dropped.
+    pub fn completion<T: Send + 'static>(
         &mut self,
         done: impl FnOnce(&mut Reactor, Option<T>) + 'static,
     ) -> Completion<T> {

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::net::Token;
 use crate::reactor::error::panic_message;
 use crate::reactor::user_code::stopwatch::Stopwatch;
-use crate::reactor::{CallbackKind, ConnectionId, Reactor};
+use crate::reactor::{CallbackKind, ConnectionId, JobPanicked, Reactor};
 
 /// The state of calls to user code: the stopwatch and the last panic.
 pub(in crate::reactor) struct UserCode {
@@ -20,13 +20,40 @@ pub(in crate::reactor) struct UserCode {
 impl Reactor {
     /// Runs user code that does not belong to a connection.
     pub(crate) fn call(&mut self, place: CallbackKind, call: impl FnOnce(&mut Reactor)) {
-        // `catch_panic` has counted and logged the panic. It affects no other code.
-        let _ = self.catch_panic(place, None, call);
+        // `run_user_code` has counted and logged the panic. It affects no other code.
+        let _ = self.run_user_code(place, None, call);
+    }
+
+    /// Runs a call now. A panic in it is logged, counted in
+    /// [`Statistics::panics`](crate::Statistics::panics), and returned as the error.
+    ///
+    /// This is what the reactor does with each callback. Code that calls the callbacks of others,
+    /// such as a service or a plug-in, does the same with it:
+    ///
+    /// ```
+    /// use twistor::{CallbackKind, Reactor};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let plug_in = |_: &mut Reactor| -> u32 { panic!("not written yet") };
+    /// let result = reactor.catch_panic(CallbackKind::Call, plug_in);
+    /// assert_eq!(result.unwrap_err().message, "not written yet");
+    /// assert_eq!(reactor.statistics().panics, 1);
+    /// # Ok::<(), twistor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The message of the panic.
+    pub fn catch_panic<R>(
+        &mut self,
+        kind: CallbackKind,
+        call: impl FnOnce(&mut Reactor) -> R,
+    ) -> Result<R, JobPanicked> {
+        self.run_user_code(kind, None, call).map_err(|message| JobPanicked { message })
     }
 
     /// Runs user code, times it, and catches a panic. Returns its message as the error.
     #[inline(always)]
-    pub(in crate::reactor) fn catch_panic<R>(
+    pub(in crate::reactor) fn run_user_code<R>(
         &mut self,
         place: CallbackKind,
         connection: Option<Token>,

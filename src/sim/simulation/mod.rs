@@ -145,7 +145,7 @@ impl Simulation {
         let machine = self.machine(host);
         // Created above.
         let reactor = machine.reactor.as_mut().unwrap_or_else(|| unreachable!());
-        reactor.forget_time();
+        reactor.update_time();
         reactor
     }
 
@@ -153,7 +153,7 @@ impl Simulation {
     /// killed, crashed or stopped by itself, until the host is [restarted](Simulation::restart).
     pub fn reactor_ref(&self, host: Host) -> Option<&Reactor> {
         let reactor = self.machines.get(host.index())?.reactor.as_ref()?;
-        reactor.forget_time();
+        reactor.update_time();
         Some(reactor)
     }
 

@@ -1,0 +1,168 @@
+//! Turn hooks: work that a higher layer does in each turn of the loop, such as polling tasks.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+use crate::net;
+use crate::reactor::handle::Handle;
+use crate::reactor::{CallbackKind, Reactor};
+
+/// Work that the loop does in each turn. The executor of [`task`](crate::task) is one; a hook lets
+/// a program bring its own queue of work, such as an executor or a scripting engine. (libuv:
+/// prepare and check handles.)
+///
+/// [`Handle::turn_hook`] adds a hook. It stays until the reactor finishes. A panic in
+/// [`run`](TurnHook::run) or [`finish`](TurnHook::finish) is logged and counted.
+///
+/// ```
+/// use std::cell::RefCell;
+/// use std::collections::VecDeque;
+///
+/// use twistor::{Pass, Reactor, TurnHook};
+///
+/// /// Runs at most one queued job in each turn, after all callbacks.
+/// #[derive(Default)]
+/// struct OneAtATime(RefCell<VecDeque<Box<dyn FnOnce(&mut Reactor)>>>);
+///
+/// impl TurnHook for OneAtATime {
+///     fn has_work(&self) -> bool {
+///         !self.0.borrow().is_empty()
+///     }
+///
+///     fn run(&self, reactor: &mut Reactor, pass: Pass) {
+///         if pass == Pass::EndOfTurn {
+///             let job = self.0.borrow_mut().pop_front();
+///             job.into_iter().for_each(|job| job(reactor));
+///         }
+///     }
+/// }
+///
+/// let mut reactor = Reactor::new()?;
+/// let jobs = reactor.handle().turn_hook(OneAtATime::default);
+/// jobs.0.borrow_mut().push_back(Box::new(|_| println!("first")));
+/// jobs.0.borrow_mut().push_back(Box::new(|reactor| {
+///     reactor.stop();
+/// }));
+/// reactor.run()?;
+/// # Ok::<(), twistor::Error>(())
+/// ```
+pub trait TurnHook: Any {
+    /// Whether it has work. The loop does not wait while it has, and calls
+    /// [`run`](TurnHook::run). Asked several times in each turn.
+    fn has_work(&self) -> bool;
+
+    /// Does the work that was there when it was called. Work that this causes belongs to the next
+    /// turn, so that sockets and timers have their turn as well.
+    fn run(&self, reactor: &mut Reactor, pass: Pass);
+
+    /// Called with `false` before the loop waits and with `true` when a turn begins. A hook that
+    /// gets work from other threads has to wake the loop only after `false`, by
+    /// [`Handle::waker`].
+    fn set_awake(&self, awake: bool) {
+        let _ = awake;
+    }
+
+    /// A description of each of its resources, for [`Reactor::resources`]. Default: none.
+    fn resources(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The number of its resources, for [`Reactor::resource_count`]. Default: counts
+    /// [`resources`](TurnHook::resources).
+    fn resource_count(&self) -> usize {
+        self.resources().len()
+    }
+
+    /// Called when the reactor has stopped. Drop the remaining work here, where a panic is caught.
+    fn finish(&self, reactor: &mut Reactor) {
+        let _ = reactor;
+    }
+
+    /// Called instead of [`finish`](TurnHook::finish) when a simulated process was killed. It must
+    /// call no other code of the program.
+    fn kill(&self) {}
+}
+
+/// The point in a turn at which a [`TurnHook`] runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Between callbacks, after much was received. Only the work queued so far is to be done.
+    MidTurn,
+    /// After all callbacks of the turn.
+    EndOfTurn,
+}
+
+/// Wakes the loop of a reactor.
+struct LoopWaker(Arc<dyn net::Wake>);
+
+impl Wake for LoopWaker {
+    fn wake(self: Arc<LoopWaker>) {
+        self.0.wake();
+    }
+
+    fn wake_by_ref(self: &Arc<LoopWaker>) {
+        self.0.wake();
+    }
+}
+
+impl Handle {
+    /// The reactor's hook of type `H`. The first call makes it and adds it after the other hooks.
+    /// If the reactor has finished, its methods are not called.
+    pub fn turn_hook<H: TurnHook>(&self, make: impl FnOnce() -> H) -> Rc<H> {
+        let known = self.shared.hooks.borrow().iter().find_map(|hook| {
+            let hook: Rc<dyn Any> = Rc::<dyn TurnHook>::clone(hook);
+            hook.downcast().ok()
+        });
+        if let Some(known) = known {
+            return known;
+        }
+        // User code, called without a borrow.
+        let hook = Rc::new(make());
+        hook.set_awake(self.shared.awake.get());
+        if !self.finished() {
+            self.shared.hooks.borrow_mut().push(Rc::<H>::clone(&hook));
+        }
+        hook
+    }
+
+    /// A waker that ends the wait of the loop, from any thread. It does nothing once the reactor
+    /// has finished.
+    pub fn waker(&self) -> Waker {
+        match &*self.shared.waker.borrow() {
+            Some(waker) => Waker::from(Arc::new(LoopWaker(Arc::clone(waker)))),
+            None => Waker::noop().clone(),
+        }
+    }
+}
+
+impl Reactor {
+    /// Runs the hooks that have work.
+    pub(in crate::reactor) fn run_turn_hooks(&mut self, pass: Pass) {
+        for index in 0.. {
+            let hooks = self.handle.get().map(|handle| &handle.shared.hooks);
+            let Some(hook) = hooks.and_then(|hooks| hooks.borrow().get(index).cloned()) else { return };
+            if hook.has_work() {
+                self.call_turn_hook(|reactor| hook.run(reactor, pass));
+            }
+        }
+    }
+
+    /// Ends all hooks, in the order in which they were added.
+    pub(in crate::reactor) fn finish_turn_hooks(&mut self, handle: &Handle) {
+        for hook in handle.shared.hooks.take() {
+            match self.lifecycle.killed {
+                true => hook.kill(),
+                false => self.call_turn_hook(|reactor| hook.finish(reactor)),
+            }
+        }
+    }
+
+    fn call_turn_hook(&mut self, call: impl FnOnce(&mut Reactor)) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| call(self))) {
+            self.record_panic(CallbackKind::TurnHook, None, payload);
+        }
+    }
+}
