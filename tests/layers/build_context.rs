@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::world::peer::turns;
-use crate::world::{Record, Recorder, World, nobody, on_each_back_end, once};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, once};
 use twistor::{
     Address, BuildContext, Factory, Layer, LayerContext, Protocol, Reactor, layered, policy, shared,
 };
@@ -153,7 +153,7 @@ fn a_guard_is_dropped_on_every_way_out() {
 
         let rejected = Policy::new(guarded(closing())).at_build(|context| context.reject());
         assert_eq!(events(world, rejected, &record), ["guard dropped"]);
-        let rejected = guarded(once(nobody(), &Record::new())).at_layers({
+        let rejected = guarded(once(idle_protocol(), &Record::new())).at_layers({
             let mut hold = hold("guard", &record);
             move |context| {
                 hold(context);
@@ -202,7 +202,7 @@ fn guards_are_found_and_released_by_type_and_test() {
             noted.add("built");
         };
         let closing = once(
-            nobody().acting(|what, transport, _| {
+            idle_protocol().acting(|what, transport, _| {
                 if what == "read lost" {
                     transport.lose_connection();
                 }
@@ -253,14 +253,14 @@ fn a_layer_that_learns_the_client_works_with_the_limit_per_peer() {
         let mut reactor: Reactor = world.reactor();
         let record = Record::new();
         let noted = record.clone();
-        let policy = Policy::new(nobody).at_layers(|context| assert!(context.addresses_pending())).at_build(
-            move |context| {
+        let policy = Policy::new(idle_protocol)
+            .at_layers(|context| assert!(context.addresses_pending()))
+            .at_build(move |context| {
                 let learnt = context.extension::<String>().unwrap();
                 noted.add(format!("{} {learnt}", context.peer().ip().unwrap()));
                 assert!(!context.addresses_pending());
                 assert!(context.guards().find(|_: &Guard| true).is_some());
-            },
-        );
+            });
         let limited = shared(policy::limit_per_peer(policy, 1));
         let factory = Learning(limited.clone(), Record::new());
         let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
