@@ -204,7 +204,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(feature = "monitor")]
 fn hour(options: &Options) -> support::Result<()> {
-    use twistor::monitor::{Monitor, Settings, Target};
+    use twistor::monitor::{Monitor, MonitorSettings, Target};
 
     struct Silent;
 
@@ -221,7 +221,7 @@ fn hour(options: &Options) -> support::Result<()> {
     let watcher = simulation.host("watcher");
     let targets: Vec<Target> =
         (0..targets).map(|number| format!("tcp://host{number}:80").parse()).collect::<Result<_, _>>()?;
-    let monitor = Monitor::start(simulation.reactor(watcher), targets, Settings::default(), ());
+    let monitor = Monitor::start(simulation.reactor(watcher), targets, MonitorSettings::default(), ());
     let clock = Instant::now();
     simulation.run_for(Duration::from_secs(time))?;
     let took = clock.elapsed().as_secs_f64();

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 use std::{cell::RefCell, collections::BTreeMap, env, rc::Rc};
 
-use twistor::monitor::{Change, Event, Monitor, Settings, Target};
+use twistor::monitor::{Change, Event, Monitor, MonitorSettings, Target};
 use twistor::report::HumanDuration;
 use twistor::sim::{FaultKind, Latency, Link, Simulation};
 use twistor::{Protocol, Transport, println_or_exit};
@@ -51,7 +51,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let alarms = Rc::new(RefCell::new(Vec::new()));
-    let (reported, settings) = (Rc::clone(&alarms), Settings { interval: HOUR / 60, ..Settings::default() });
+    let reported = Rc::clone(&alarms);
+    let settings = MonitorSettings { interval: HOUR / 60, ..MonitorSettings::default() };
     Monitor::start(simulation.reactor(watcher), targets, settings, move |event: &Event<'_>| {
         if let Change::Down { .. } = event.change {
             reported.borrow_mut().push((event.target.host().unwrap_or_default(), event.wall));
@@ -74,8 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for ((scheme, kind), late) in &lateness {
         let mut seen: Vec<Duration> = late.iter().flatten().copied().collect();
         seen.sort();
-        let at =
-            |place: usize| seen.get(place).map_or("-".to_owned(), |late| HumanDuration(*late).to_string());
+        let at = |place: usize| seen.get(place).map_or("-".into(), |late| HumanDuration(*late).to_string());
         let (median, worst) = (at(seen.len() / 2), at(seen.len().saturating_sub(1)));
         let (times, missed, kind) = (late.len(), late.len() - seen.len(), kind.to_string());
         let (seen, bars) = (seen.len(), histogram(&seen));

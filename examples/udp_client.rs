@@ -7,7 +7,6 @@
 //! ```
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use twistor::escape::{Escaped, EscapedBytes};
@@ -48,7 +47,7 @@ impl DatagramProtocol for Client {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let peer: SocketAddr = arguments.next().unwrap_or("127.0.0.1:9999".into()).parse()?;
+    let peer = arguments.next().unwrap_or("127.0.0.1:9999".into());
     let message = arguments.next().unwrap_or("Hello, World!".into());
     let mut reactor = Reactor::new()?;
     reactor.connect_udp(peer, Client { message })?;

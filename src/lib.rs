@@ -171,7 +171,9 @@ pub use reactor::{
 };
 
 // Datagrams.
-pub use reactor::{DatagramId, DatagramProtocol, DatagramTransport, ListenUdp, ListenUnixDatagram};
+pub use reactor::{
+    ConnectUdp, DatagramId, DatagramProtocol, DatagramTransport, ListenUdp, ListenUnixDatagram,
+};
 
 // Child processes.
 pub use reactor::{

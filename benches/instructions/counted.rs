@@ -292,8 +292,11 @@ fn probe(rounds: usize, peer: SocketAddr) -> Result<u64> {
     let mut reactor = reactor()?;
     let target: Target = format!("tcp://{peer}").parse()?;
     let rounds = u32::try_from(rounds)?;
-    let settings =
-        monitor::Settings { interval: INTERVAL, rounds: Some(rounds), ..monitor::Settings::default() };
+    let settings = monitor::MonitorSettings {
+        interval: INTERVAL,
+        rounds: Some(rounds),
+        ..monitor::MonitorSettings::default()
+    };
     let monitor = Monitor::start(&mut reactor, vec![target], settings, ());
     monitor.on_finished(|reactor| {
         reactor.stop();
@@ -310,7 +313,7 @@ fn read_feed(rounds: usize, peer: SocketAddr) -> Result<u64> {
     let feed = Feed::new(format!("http://{peer}/roads.json").parse::<Url>()?);
     let rounds = u32::try_from(rounds)?;
     let settings =
-        traffic::Settings { every: INTERVAL, rounds: Some(rounds), ..traffic::Settings::default() };
+        traffic::FeedSettings { every: INTERVAL, rounds: Some(rounds), ..traffic::FeedSettings::default() };
     let read = Rc::new(Cell::new(0));
     let counted = Rc::clone(&read);
     let observe = move |event: &traffic::FeedEvent<'_>| {

@@ -6,10 +6,11 @@ use super::terminal::Terminal;
 use super::writer::{self, Out};
 use super::{Failure, Outcome, descriptors, number, print_error, span};
 use crate::monitor::{
-    Backoff, Event, Json, Kind, LiveTable, Monitor as Watcher, Reporter, Screen, Settings, Size, Summary,
-    Target, TextReporter, View,
+    Event, JsonReporter, Kind, LiveTable, Monitor as Watcher, MonitorSettings, Reporter, Screen, Size,
+    Summary, Target, TextReporter, View,
 };
 use crate::report::{HumanDuration, Schedule};
+use crate::service::Backoff;
 use crate::{Phase, Reactor, Signal, SystemEvent};
 use clap::Args;
 use std::cell::Cell;
@@ -139,7 +140,7 @@ impl Monitor {
             print_error(&format_args!("--watch shows lines instead of a live table: {why}"));
         }
         let reporter: Box<dyn Reporter> = match (self.json, live) {
-            (true, _) => Box::new(Json::new(writer::stdout())),
+            (true, _) => Box::new(JsonReporter::new(writer::stdout())),
             (false, true) => {
                 let (out, clock) = (Frames(writer::stdout()), output::clock(false));
                 let page = LiveTable::new(out, clock, output::palette(), names, Rc::clone(&size));
@@ -189,7 +190,7 @@ impl Monitor {
     /// system does not allow that, some targets will be unknown, which is reported at once.
     fn raise_descriptor_limit(&self, targets: &[Target]) {
         let held = targets.iter().filter(|target| target.kind() == Kind::Hold).count();
-        let Settings { timeout, interval, .. } = self.settings();
+        let MonitorSettings { timeout, interval, .. } = self.settings();
         let attempts = match self.once {
             true => timeout.as_millis() / 10 + 32,
             false => (timeout.as_nanos() * targets.len() as u128).div_ceil(interval.as_nanos()),
@@ -257,7 +258,7 @@ impl Monitor {
         let shows_rounds = self.count.is_some() || self.every_probe || self.watch;
         if let Some(interval) = self.interval
             && !shows_rounds
-            && pace(interval) == pace(Settings::default().interval)
+            && pace(interval) == pace(MonitorSettings::default().interval)
             && targets.iter().all(|target| target.kind() == Kind::Hold)
         {
             return refuse(
@@ -279,11 +280,11 @@ impl Monitor {
         Ok(())
     }
 
-    fn settings(&self) -> Settings {
-        let usual = Settings::default();
+    fn settings(&self) -> MonitorSettings {
+        let usual = MonitorSettings::default();
         let Backoff { initial, factor, max, jitter } = usual.backoff;
         let max = self.backoff_max.unwrap_or(max);
-        Settings {
+        MonitorSettings {
             interval: self.interval.unwrap_or(usual.interval),
             timeout: self.timeout.unwrap_or(usual.timeout),
             backoff: Backoff {
@@ -407,10 +408,10 @@ impl Live {
 fn lost_after(text: &str) -> Result<Duration, String> {
     match span::parse(text)? {
         Duration::ZERO => Ok(Duration::ZERO),
-        time if time < Settings::SHORTEST_LOST_AFTER => {
+        time if time < MonitorSettings::SHORTEST_LOST_AFTER => {
             Err("the minimum is 3 s: the kernel counts whole seconds".into())
         }
-        time if time > Settings::LONGEST_LOST_AFTER => Err("the maximum is 9 h".into()),
+        time if time > MonitorSettings::LONGEST_LOST_AFTER => Err("the maximum is 9 h".into()),
         time => Ok(time),
     }
 }

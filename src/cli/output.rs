@@ -4,7 +4,7 @@ use super::{Outcome, writer};
 use crate::Reactor;
 use crate::cli::Failure;
 use crate::escape::Escaped;
-use crate::report::{Clock, Palette};
+use crate::report::{Palette, TimeFormat};
 use jiff::tz::TimeZone;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -41,8 +41,8 @@ fn is_dumb() -> bool {
 }
 
 /// Returns a clock in the system's time zone.
-pub(super) fn clock(date: bool) -> Clock {
-    Clock { zone: TimeZone::system(), date }
+pub(super) fn clock(date: bool) -> TimeFormat {
+    TimeFormat { zone: TimeZone::system(), date }
 }
 
 /// Returns columns and rows of the terminal, 80 x 24 if unknown.

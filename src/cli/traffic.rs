@@ -4,10 +4,9 @@ use super::{Failure, Outcome, number, span};
 use super::{output, writer};
 use crate::endpoint::Registry;
 use crate::escape::Escaped;
-use crate::http::Client;
 use crate::report::Schedule;
 use crate::traffic::{
-    Feed, FeedObserver, FeedReader as Reader, Json, Pointer, PointerError, Settings, TextReporter,
+    Feed, FeedObserver, FeedReader as Reader, FeedSettings, JsonObserver, Pointer, PointerError, TextObserver,
 };
 use crate::{Phase, Reactor, SystemEvent};
 use clap::Args;
@@ -81,25 +80,22 @@ impl Traffic {
     pub(super) fn run(&self) -> Outcome {
         self.refuse_idle_options()?;
         let feeds = self.urls.iter().map(|text| feed(text)).collect::<Result<Vec<_>, _>>()?;
-        let settings = self.settings().map_err(|error| Failure::Usage(error.to_string()))?;
-        let client = match &self.via {
-            None => Client::new(settings.limits.clone()),
-            Some(text) => {
-                let endpoint = Registry::default().client_from_argument(text);
-                let endpoint = endpoint.map_err(|error| Failure::Usage(error.to_string()))?;
-                Client::via(settings.limits.clone(), endpoint)
-            }
-        };
+        let mut settings = self.settings().map_err(|error| Failure::Usage(error.to_string()))?;
+        if let Some(text) = &self.via {
+            let endpoint = Registry::default().client_from_argument(text);
+            let endpoint = endpoint.map_err(|error| Failure::Usage(error.to_string()))?;
+            settings.client = settings.client.via(endpoint);
+        }
         let names = output::width_of(feeds.iter().map(|feed| feed.name.as_str()));
         let observer: Box<dyn FeedObserver> = match self.json {
-            true => Box::new(Json::new(writer::stdout())),
+            true => Box::new(JsonObserver::new(writer::stdout())),
             false => {
-                Box::new(TextReporter::new(writer::stdout(), output::clock(true), output::palette(), names))
+                Box::new(TextObserver::new(writer::stdout(), output::clock(true), output::palette(), names))
             }
         };
         let mut reactor = Reactor::new()?;
         output::end_with_stdout(&reactor, false);
-        let traffic = Reader::start_with(&mut reactor, client, feeds, settings, observer);
+        let traffic = Reader::start(&mut reactor, feeds, settings, observer);
         let finished = Rc::new(Cell::new(false));
         let done = Rc::clone(&finished);
         traffic.on_finished(move |reactor| {
@@ -124,7 +120,7 @@ impl Traffic {
         // With more than a hundred feeds, the first readings are spread over the interval.
         let pace = |every| Schedule::new(every, self.urls.len()).first(1);
         match self.every {
-            Some(every) if self.count == Some(1) && pace(every) == pace(Settings::default().every) => {
+            Some(every) if self.count == Some(1) && pace(every) == pace(FeedSettings::default().every) => {
                 let why = "--every has no effect: with --count 1 each feed is read once (see --help)";
                 Err(Failure::Usage(why.to_owned()))
             }
@@ -132,9 +128,9 @@ impl Traffic {
         }
     }
 
-    fn settings(&self) -> Result<Settings, PointerError> {
-        let usual = Settings::default();
-        Ok(Settings {
+    fn settings(&self) -> Result<FeedSettings, PointerError> {
+        let usual = FeedSettings::default();
+        Ok(FeedSettings {
             every: self.every.unwrap_or(usual.every),
             timeout: self.timeout,
             fields: self.fields.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,

@@ -374,7 +374,7 @@ impl TaskEnd {
             ended => Err(Failure::at(place, FailureKind::Error(Box::new(ended.clone())))),
         };
         // The error is ignored: the waiter may have been cancelled.
-        let _ = resolver.fire(outcome);
+        let _ = resolver.fire_result(outcome);
     }
 }
 

@@ -65,7 +65,7 @@ pub fn defer_to_thread<T: Send + 'static>(
     let done = resolver.clone();
     let taken = reactor.call_in_thread(job, move |_, result| {
         // The error is ignored: the Deferred may have been cancelled.
-        let _ = done.fire(result.map_err(Into::into));
+        let _ = done.fire_result(result.map_err(Into::into));
     });
     if let Err(full) = taken {
         // Cannot fail: the Deferred was created above.

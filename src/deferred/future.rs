@@ -60,7 +60,7 @@ impl<T: 'static> Deferred<T> {
             };
             let outcome = poll_fn(polled).await;
             // The error is ignored: the Deferred may have been cancelled in the same turn.
-            let _ = resolver.fire(outcome);
+            let _ = resolver.fire_result(outcome);
         });
         task.set(Some(spawned));
         deferred

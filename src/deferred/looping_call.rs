@@ -357,7 +357,7 @@ impl Schedule {
 
     fn end(self, outcome: Result<(), Failure>) {
         // The error is ignored: the Deferred may have been cancelled.
-        let _ = self.resolver.fire(outcome);
+        let _ = self.resolver.fire_result(outcome);
     }
 }
 

@@ -55,20 +55,14 @@ impl<T: 'static> Resolver<T> {
         self.chain.fire(Outcome::Failed(failure.into()))
     }
 
-    /// Fires the Deferred with a result or a failure.
-    ///
-    /// # Errors
-    /// Same as [`callback`](Resolver::callback).
-    pub fn fire(&self, result: Result<T, Failure>) -> Result<(), AlreadyCalled> {
-        self.chain.fire(Outcome::from_result(result))
-    }
-}
-
-impl<T: 'static> Resolver<T> {
     /// Fires with a lent value: `give_back` gets it if no callback or task takes it, also if the
     /// Deferred was fired before.
     pub(super) fn lend(&self, value: T, give_back: impl FnOnce(T) + 'static) {
         let _ = self.fire_outcome(Outcome::lend(value, give_back));
+    }
+
+    pub(super) fn fire_result(&self, result: Result<T, Failure>) -> Result<(), AlreadyCalled> {
+        self.fire_outcome(Outcome::from_result(result))
     }
 
     pub(super) fn fire_outcome(&self, outcome: Outcome) -> Result<(), AlreadyCalled> {

@@ -93,7 +93,6 @@ pub use self::grammar::quote_argument;
 pub use self::inherited::Adopted;
 pub use self::parse_error::ParseError;
 pub use self::registry::Registry;
-pub use self::udp::ConnectUdp;
 use crate::{ClientFactory, ConnectorId, DatagramId, DatagramProtocol, Factory, Listener, Reactor, Result};
 
 /// A place to listen. (Twisted: `IStreamServerEndpoint`.)

@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::tcp::host;
 use super::{Argument, Arguments, DatagramEndpoint, ParseError};
 use crate::endpoint::describe::TextBuilder;
-use crate::reactor::literal_address;
-use crate::{DatagramId, DatagramProtocol, ListenUdp, Reactor, Result};
+use crate::{ConnectUdp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Result};
 
 impl DatagramEndpoint for ListenUdp {
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId> {
@@ -23,50 +22,9 @@ impl DatagramEndpoint for ListenUdp {
     }
 }
 
-/// A single peer to exchange datagrams with, as text `udp:HOST:PORT`.
-///
-/// A host name is resolved when the endpoint is opened. The socket has its [`DatagramId`] at once,
-/// and datagrams text before the resolution are queued. The protocol starts once the address is
-/// known. The first address of the host to which a socket can be connected is used, because UDP has
-/// no reply that would confirm one. If there is none,
-/// [`stop_protocol`](DatagramProtocol::stop_protocol) reports the reason.
-///
-/// ```
-/// use twistor::endpoint::{ConnectUdp, datagram_from_string, DatagramEndpoint};
-///
-/// let endpoint = ConnectUdp::new("ns.example.org", 53);
-/// assert_eq!(endpoint.describe(), datagram_from_string("udp:ns.example.org:53")?.describe());
-/// # Ok::<(), twistor::endpoint::ParseError>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectUdp {
-    /// Host name or IP address of the peer. A zone is the number of an interface (`fe80::1%2`) or
-    /// its name (`fe80::1%eth0`).
-    pub host: String,
-    /// Port of the peer.
-    pub port: u16,
-    /// Local address and options. Default: any port, in the peer's address family.
-    pub local: ListenUdp,
-}
-
-impl ConnectUdp {
-    /// Creates an endpoint for a peer, with a local port that the kernel chooses.
-    pub fn new(host: impl Into<String>, port: u16) -> ConnectUdp {
-        ConnectUdp { host: host.into(), port, local: ListenUdp::new((Ipv4Addr::UNSPECIFIED, 0)) }
-    }
-
-    /// Returns the peer if its host is an IP address. A zone must be an interface of this machine.
-    fn peer(&self) -> Option<SocketAddr> {
-        literal_address(&self.host, self.port)?.ok()
-    }
-}
-
 impl DatagramEndpoint for ConnectUdp {
     fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId> {
-        match self.peer() {
-            Some(peer) => reactor.open_udp(&self.local, Some(peer), protocol),
-            None => reactor.open_udp_to(&self.host, self.port, &self.local, protocol),
-        }
+        reactor.open_connected_udp(self, protocol)
     }
 
     fn describe(&self) -> String {

@@ -96,11 +96,21 @@ impl Client {
         Client { pool: Rc::new(RefCell::new(Pool { limits, via: None, idle: Vec::new() })) }
     }
 
-    /// Creates a client that connects to one endpoint for all URLs, such as a service on a UNIX
-    /// socket. Requests still contain the URL's host. (Twisted: `Agent.usingEndpointFactory`.)
-    pub fn via(limits: Limits, endpoint: impl ClientEndpoint) -> Client {
-        let via: Option<Rc<dyn ClientEndpoint>> = Some(Rc::new(endpoint));
-        Client { pool: Rc::new(RefCell::new(Pool { limits, via, idle: Vec::new() })) }
+    /// Makes this client and its clones connect to one endpoint for all URLs, such as a service on
+    /// a UNIX socket. Requests still contain the URL's host. (Twisted:
+    /// `Agent.usingEndpointFactory`.)
+    ///
+    /// ```
+    /// use twistor::ConnectUnix;
+    /// use twistor::http::{Client, Limits};
+    ///
+    /// let client = Client::new(Limits::default()).via(ConnectUnix::at("/run/service.sock")?);
+    /// # drop(client);
+    /// # Ok::<(), twistor::Error>(())
+    /// ```
+    pub fn via(self, endpoint: impl ClientEndpoint) -> Client {
+        self.pool.borrow_mut().via = Some(Rc::new(endpoint));
+        self
     }
 
     /// Sends `request`, which was made from `url`. Calls `done` once with the result, after at most
@@ -226,6 +236,17 @@ impl FetchError {
             FetchError::TimedOut(_, stage) => *stage == FetchStage::LookingUp,
             FetchError::Http(_) => false,
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pool = self.pool.borrow();
+        f.debug_struct("Client")
+            .field("limits", &pool.limits)
+            .field("via", &pool.via.as_ref().map(|endpoint| endpoint.describe()))
+            .field("idle", &pool.idle.len())
+            .finish()
     }
 }
 

@@ -24,26 +24,26 @@ use super::cause::DownCause;
 use super::reporter::{Event, Reporter, Row, Summary, describe};
 use super::target::Target;
 use super::track::{Change, State};
-use crate::report::clock::rfc3339;
 use crate::report::json_line::Object;
+use crate::report::time_format::rfc3339;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
 /// A [`Reporter`](super::Reporter) that writes events and summaries as JSON lines.
 #[derive(Debug)]
-pub struct Json<W> {
+pub struct JsonReporter<W> {
     out: W,
 }
 
-impl<W: Write> Json<W> {
+impl<W: Write> JsonReporter<W> {
     /// Creates a reporter that writes to `out`.
-    pub fn new(out: W) -> Json<W> {
-        Json { out }
+    pub fn new(out: W) -> JsonReporter<W> {
+        JsonReporter { out }
     }
 }
 
-impl<W: Write + 'static> Reporter for Json<W> {
+impl<W: Write + 'static> Reporter for JsonReporter<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let (kind, took, previous, cause) = match event.change {
             Change::Up { took, down_for, unknown_for } => ("up", Some(took), down_for.or(unknown_for), None),

@@ -7,7 +7,7 @@ use crate::escape::Escaped;
 use crate::monitor::grid::{self, Cell};
 use crate::report::HumanDuration;
 use crate::report::Palette;
-use crate::report::clock::Clock;
+use crate::report::time_format::TimeFormat;
 use std::io::{self, Write};
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
@@ -21,14 +21,14 @@ use unicode_width::UnicodeWidthStr;
 #[derive(Debug)]
 pub struct TextReporter<W> {
     out: W,
-    clock: Clock,
+    clock: TimeFormat,
     palette: Palette,
     names: usize,
 }
 
 impl<W: Write> TextReporter<W> {
     /// Creates a reporter that writes to `out`. The column of target names is `names` wide.
-    pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> TextReporter<W> {
+    pub fn new(out: W, clock: TimeFormat, palette: Palette, names: usize) -> TextReporter<W> {
         TextReporter { out, clock, palette, names }
     }
 }
@@ -54,7 +54,12 @@ impl<W: Write + 'static> Reporter for TextReporter<W> {
 
 /// Formats an event as cells: time, name (padded to `names` columns), state, description, and the
 /// previous state.
-pub(super) fn event_cells(event: &Event<'_>, clock: &Clock, palette: &Palette, names: usize) -> [Cell; 5] {
+pub(super) fn event_cells(
+    event: &Event<'_>,
+    clock: &TimeFormat,
+    palette: &Palette,
+    names: usize,
+) -> [Cell; 5] {
     let (word, style) = match event.change {
         change if change.is_up() => ("up     ", palette.good),
         change if change.is_unknown() => ("unknown  ", palette.unknown),

@@ -1,27 +1,27 @@
 //! A network monitor: held connections, whose loss is reported, and timed probes.
 //!
 //! [`Monitor`] watches [`Target`]s from a [`Reactor`](crate::Reactor) and reports to a
-//! [`Reporter`]: [`TextReporter`] for people, [`Json`] for machines, [`LiveTable`] for a terminal,
-//! or a custom one. It performs no output of its own and reads only the reactor's clock, so it also
-//! runs on a simulated network.
+//! [`Reporter`]: [`TextReporter`] for people, [`JsonReporter`] for machines, [`LiveTable`] for a
+//! terminal, or a custom one. It performs no output of its own and reads only the reactor's clock,
+//! so it also runs on a simulated network.
 //!
 //! ```no_run
 //! use twistor::Reactor;
-//! use twistor::monitor::{Json, Monitor, Settings};
+//! use twistor::monitor::{JsonReporter, Monitor, MonitorSettings};
 //!
 //! let mut reactor = Reactor::new()?;
 //! let targets = vec!["hold://127.0.0.1:22".parse()?, "tcp://localhost:80".parse()?];
-//! Monitor::start(&mut reactor, targets, Settings::default(), Json::new(std::io::stdout()));
+//! let reporter = JsonReporter::new(std::io::stdout());
+//! Monitor::start(&mut reactor, targets, MonitorSettings::default(), reporter);
 //! reactor.run()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Reading order: [`Target`]; [`TargetTracker`], the state of one target, with [`DownCause`] and
-//! [`History`]; [`Schedule`](crate::report::Schedule) and [`Backoff`] for the times of attempts;
-//! [`Monitor`] with its [`Settings`]; [`Reporter`] and its implementors; [`report`](crate::report)
-//! for the presentation.
+//! [`History`]; [`Schedule`](crate::report::Schedule) and [`Backoff`](crate::service::Backoff) for
+//! the times of attempts; [`Monitor`] with its [`MonitorSettings`]; [`Reporter`] and its
+//! implementors; [`report`](crate::report) for the presentation.
 
-mod backoff;
 mod cause;
 mod grid;
 mod json;
@@ -37,14 +37,13 @@ mod track;
 mod view;
 mod watching;
 
-pub use backoff::Backoff;
 pub use cause::DownCause;
-pub use json::Json;
+pub use json::JsonReporter;
 pub use lines::TextReporter;
 pub use page::{LiveTable, Screen, Size};
 pub use recent::{History, Sample};
 pub use reporter::{Event, Reporter, Row, Summary};
-pub use settings::Settings;
+pub use settings::MonitorSettings;
 pub use target::{Kind, Target, TargetError};
 pub use track::{Change, Retry, State, TargetSummary, TargetTracker};
 pub use view::View;

@@ -15,11 +15,11 @@ use std::time::SystemTime;
 ///
 /// ```
 /// use twistor::Reactor;
-/// use twistor::monitor::{Event, Monitor, Settings};
+/// use twistor::monitor::{Event, Monitor, MonitorSettings};
 ///
 /// let mut reactor = Reactor::new()?;
 /// let targets = vec!["tcp://localhost:80".parse()?];
-/// Monitor::start(&mut reactor, targets, Settings::default(), |event: &Event<'_>| {
+/// Monitor::start(&mut reactor, targets, MonitorSettings::default(), |event: &Event<'_>| {
 ///     println!("{} is {}", event.target, if event.change.is_up() { "up" } else { "not up" });
 ///     Ok(())
 /// });

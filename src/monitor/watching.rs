@@ -3,12 +3,11 @@
 use super::cause::DownCause;
 use super::probe::Watch;
 use super::reporter::{Event, Reporter, Row, Summary};
-use super::settings::{Settings, liveness};
+use super::settings::{MonitorSettings, liveness};
 use super::target::{Kind, Options, Target};
 use super::track::{Change, Retry, State, TargetTracker};
-use crate::escape::Escaped;
 use crate::report::schedule::{FIRST_LOOK, Schedule};
-use crate::report::warning::{Due, Warned, Warning};
+use crate::report::warning::WarningLog;
 use crate::{ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
 use std::io;
@@ -24,7 +23,7 @@ pub struct Monitor {
 }
 
 struct Shared {
-    settings: Settings,
+    settings: MonitorSettings,
     schedule: Schedule,
     started: Instant,
     watched: Vec<Watched>,
@@ -37,10 +36,8 @@ struct Shared {
     error: Option<io::Error>,
     /// Timer of the next round of the held targets.
     round: Option<DelayedCall>,
-    /// Rate limit of the warnings about local trouble.
-    warning: Warning,
-    /// Timer that logs the pending warning.
-    warning_call: Option<DelayedCall>,
+    /// Warnings about local trouble.
+    warnings: WarningLog,
 }
 
 type Finished = Box<dyn FnOnce(&mut Reactor)>;
@@ -75,7 +72,7 @@ impl Monitor {
     pub fn start(
         reactor: &mut Reactor,
         targets: Vec<Target>,
-        settings: Settings,
+        settings: MonitorSettings,
         reporter: impl Reporter,
     ) -> Monitor {
         let now = reactor.now();
@@ -93,8 +90,7 @@ impl Monitor {
         let shared = Shared {
             schedule,
             started: now,
-            warning: Warning::new(targets.len()),
-            warning_call: None,
+            warnings: WarningLog::new(targets.len(), |warned| log_warn!("unknown targets: {warned}")),
             unfinished: targets.len(),
             watched: targets.into_iter().map(new).collect(),
             reporter: Box::new(reporter),
@@ -134,15 +130,15 @@ impl Monitor {
     pub fn stop(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
         shared.stopped = true;
-        let calls = [shared.round.take(), shared.warning_call.take()];
+        let (round, warnings) = (shared.round.take(), shared.warnings.clone());
         let connectors: Vec<_> =
             shared.watched.iter_mut().filter_map(|watched| watched.connector.take()).collect();
         drop(shared);
-        for call in calls.into_iter().flatten() {
+        if let Some(round) = round {
             // A timer that is just running cannot be cancelled; it does nothing after the stop.
-            let _ = call.cancel(reactor);
+            let _ = round.cancel(reactor);
         }
-        self.log_warning(reactor);
+        warnings.flush(reactor);
         for id in connectors {
             if let Some(mut connector) = reactor.connector(id) {
                 connector.disconnect();
@@ -211,7 +207,8 @@ impl Monitor {
             self.result(reactor, index, Some(reason), |watched| {
                 Some(watched.track.failed(now, cause, now - watched.attempt))
             });
-            self.warn(reactor, reason);
+            let warnings = self.borrow().warnings.clone();
+            warnings.warn(reactor, reason);
         } else {
             self.event(reactor, index, Some(&Reason::Done), |watched| watched.track.close_stands(now));
             self.result(reactor, index, Some(reason), |watched| {
@@ -257,36 +254,6 @@ impl Monitor {
                 let random = reactor.random();
                 Some(self.borrow().settings.backoff.delay(failures, random))
             }
-        }
-    }
-
-    /// Logs a warning about local trouble, with the number of unknown targets: now, or later when
-    /// they are counted.
-    fn warn(&self, reactor: &mut Reactor, reason: &Reason) {
-        let due = self.borrow().warning.trouble(reactor.now(), reason);
-        match due {
-            Due::Now => self.log_warning(reactor),
-            Due::After(wait) => {
-                let this = self.clone();
-                let call = reactor.call_later(wait, move |reactor| this.log_warning(reactor));
-                self.borrow().warning_call = Some(call);
-            }
-            Due::Set => {}
-        }
-    }
-
-    fn log_warning(&self, reactor: &mut Reactor) {
-        let mut shared = self.borrow();
-        let warned = shared.warning.take(reactor.now());
-        let call = shared.warning_call.take();
-        drop(shared);
-        if let Some(call) = call {
-            // A timer that is just running cannot be cancelled.
-            let _ = call.cancel(reactor);
-        }
-        if let Some(Warned { affected, watched, reason }) = warned {
-            let reason = Escaped(reason).to_string();
-            log_warn!("unknown targets: {affected} of {watched}, for a reason of this machine: {reason}");
         }
     }
 
@@ -494,7 +461,7 @@ impl Monitor {
         let Some(change) = change(watched) else {
             return false;
         };
-        shared.warning.count(before, is_unknown(&watched.track));
+        shared.warnings.count(before, is_unknown(&watched.track));
         if shared.settings.every_result || change.is_news() {
             let mut wall = reactor.system_time();
             if let Some(closed) = closed

@@ -133,11 +133,15 @@ impl Handle {
         place.as_mut().map(|reactor| call(reactor))
     }
 
-    /// The handle of the reactor whose task is being polled on this thread.
-    pub fn current() -> Option<Handle> {
-        let current = set_current(None)?;
+    /// The handle of the reactor whose task is being polled on this thread. (asyncio:
+    /// `get_running_loop`.)
+    ///
+    /// # Errors
+    /// [`Error::ReactorUnavailable`] outside of a task.
+    pub fn current() -> Result<Handle> {
+        let current = set_current(None).ok_or(Error::ReactorUnavailable)?;
         set_current(Some(current.clone()));
-        Some(current)
+        Ok(current)
     }
 
     /// Cancels a timed call now, or as soon as the reactor is available.
@@ -166,14 +170,16 @@ impl Handle {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// use twistor::task::{here, sleep};
+    /// use twistor::{Handle, task};
     ///
     /// twistor::block_on(async {
-    ///     while !here().is_stopping() {
-    ///         sleep(Duration::from_millis(1)).await;
-    /// #       here().with_reactor(|reactor| reactor.stop_gracefully()).unwrap();
+    ///     let handle = Handle::current()?;
+    ///     while !handle.is_stopping() {
+    ///         task::sleep(Duration::from_millis(1)).await;
+    /// #       handle.with_reactor(|reactor| reactor.stop_gracefully())?;
     ///     }
-    /// })?;
+    ///     Ok::<_, twistor::Error>(())
+    /// })??;
     /// # Ok::<(), twistor::Error>(())
     /// ```
     pub fn is_stopping(&self) -> bool {

@@ -35,6 +35,7 @@ pub use self::connect::{Connector, ConnectorId, ConnectorState};
 pub(crate) use self::connection::read_handoff::BufferSink;
 pub use self::connection::transport::{ConnectionId, ReadState, Transport};
 pub use self::datagram::DatagramProtocol;
+pub use self::datagram::connect::ConnectUdp;
 pub use self::datagram::options::{ListenUdp, ListenUnixDatagram};
 pub use self::datagram::transport::{DatagramId, DatagramTransport};
 pub(crate) use self::error::panic_message;

@@ -1,15 +1,72 @@
-//! Rate-limited warnings about local trouble: trouble of this machine, not of a target. No I/O, no
-//! clock.
+//! Rate-limited warnings about local trouble: trouble of this machine, not of a target.
 //!
 //! The first warning is delayed until all targets have failed locally, or for one second, so that
 //! its count is complete. After that there is at most one warning a second.
 
-use crate::{Instant, Reason};
+use crate::escape::Escaped;
+use crate::{DelayedCall, Instant, Reactor, Reason};
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
-/// Counts the targets with local trouble, and decides when a warning is due.
+/// Logs warnings about local trouble, at once or by a timer. Clones share the count.
+#[derive(Clone)]
+pub(crate) struct WarningLog {
+    shared: Rc<RefCell<Shared>>,
+    log: fn(&Warned),
+}
+
+struct Shared {
+    warning: Warning,
+    /// Timer that logs the pending warning.
+    timer: Option<DelayedCall>,
+}
+
+impl WarningLog {
+    /// Creates a log for this many targets. `log` writes a warning to it.
+    pub(crate) fn new(watched: usize, log: fn(&Warned)) -> WarningLog {
+        let shared = Shared { warning: Warning::new(watched), timer: None };
+        WarningLog { shared: Rc::new(RefCell::new(shared)), log }
+    }
+
+    /// Counts a result of one target: whether it was in trouble before, and whether it is now.
+    pub(crate) fn count(&self, before: bool, now: bool) {
+        self.shared.borrow_mut().warning.count(before, now);
+    }
+
+    /// Notes that a result, already counted, had this trouble, and logs it now or later.
+    pub(crate) fn warn(&self, reactor: &mut Reactor, reason: &Reason) {
+        let due = self.shared.borrow_mut().warning.trouble(reactor.now(), reason);
+        match due {
+            Due::Now => self.flush(reactor),
+            Due::After(wait) => {
+                let this = self.clone();
+                let timer = reactor.call_later(wait, move |reactor| this.flush(reactor));
+                self.shared.borrow_mut().timer = Some(timer);
+            }
+            Due::Set => {}
+        }
+    }
+
+    /// Logs the pending warning, if there is one.
+    pub(crate) fn flush(&self, reactor: &mut Reactor) {
+        let mut shared = self.shared.borrow_mut();
+        let (warned, timer) = (shared.warning.take(reactor.now()), shared.timer.take());
+        drop(shared);
+        if let Some(timer) = timer {
+            // A timer that is just running cannot be cancelled.
+            let _ = timer.cancel(reactor);
+        }
+        if let Some(warned) = warned {
+            (self.log)(&warned);
+        }
+    }
+}
+
+/// Counts the targets with local trouble, and decides when a warning is due. No I/O, no clock.
 #[derive(Debug)]
-pub(crate) struct Warning {
+struct Warning {
     /// Number of watched targets.
     watched: usize,
     /// Number of targets in trouble now.
@@ -29,7 +86,7 @@ struct Pending {
 
 /// When to log the warning returned by [`Warning::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
+enum Due {
     Now,
     /// The caller sets a timer for it.
     After(Duration),
@@ -40,18 +97,25 @@ pub(crate) enum Due {
 /// The contents of a warning: targets in trouble, targets in total, and the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Warned {
-    pub(crate) affected: usize,
-    pub(crate) watched: usize,
-    pub(crate) reason: Reason,
+    affected: usize,
+    watched: usize,
+    reason: Reason,
+}
+
+impl fmt::Display for Warned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Warned { affected, watched, reason } = self;
+        write!(f, "{affected} of {watched}, for a reason of this machine: {}", Escaped(reason))
+    }
 }
 
 impl Warning {
-    pub(crate) fn new(watched: usize) -> Warning {
+    fn new(watched: usize) -> Warning {
         Warning { watched, affected: 0, pending: None, last: None }
     }
 
     /// Counts a result of one target: whether it was in trouble before, and whether it is now.
-    pub(crate) fn count(&mut self, before: bool, now: bool) {
+    fn count(&mut self, before: bool, now: bool) {
         self.affected = (self.affected + usize::from(now)).saturating_sub(usize::from(before));
         if let Some(pending) = &mut self.pending {
             pending.max_affected = pending.max_affected.max(self.affected);
@@ -59,7 +123,7 @@ impl Warning {
     }
 
     /// Notes that a result, already counted, had this trouble. Returns when to warn.
-    pub(crate) fn trouble(&mut self, now: Instant, reason: &Reason) -> Due {
+    fn trouble(&mut self, now: Instant, reason: &Reason) -> Due {
         let since = self.last.map(|last| now - last).filter(|since| *since < MIN_INTERVAL);
         let wait = MIN_INTERVAL - since.unwrap_or_default();
         let is_set = self.pending.is_some();
@@ -73,7 +137,7 @@ impl Warning {
     }
 
     /// Takes the pending warning.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<Warned> {
+    fn take(&mut self, now: Instant) -> Option<Warned> {
         let Pending { reason, max_affected } = self.pending.take()?;
         self.last = Some(now);
         Some(Warned { affected: max_affected, watched: self.watched, reason })

@@ -2,20 +2,52 @@
 
 use std::time::Duration;
 
-/// Retry policy: a function of the number of consecutive failures and of 64 random bits that
-/// returns the delay before the next attempt. Zero failures means that an established connection
-/// was lost. `None` means no further attempt.
-pub type RetryPolicy = dyn Fn(u32, u64) -> Option<Duration>;
+/// The delay before the next connection attempt. (Twisted: `retryPolicy`.)
+///
+/// [`Backoff`] is one, and so is a function of these arguments.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use twistor::ConnectTcp;
+/// # use twistor::service::{Backoff, ClientService};
+/// # let client = || ClientService::new(ConnectTcp::new("server.example", 4000), || Silent);
+/// # struct Silent;
+/// # impl twistor::Protocol for Silent {
+/// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
+/// # }
+/// let patient = client().retry(Backoff { max: Duration::from_secs(600), ..Backoff::default() });
+/// let steady = client().retry(|_failures: u32, _random: u64| Some(Duration::from_secs(1)));
+/// # drop((patient, steady));
+/// ```
+pub trait RetryPolicy: 'static {
+    /// Returns the delay after `failures` consecutive failures, or `None` for no further attempt.
+    /// Zero failures means that an established connection was lost. `random` is 64 random bits of
+    /// the reactor.
+    fn next_delay(&self, failures: u32, random: u64) -> Option<Duration>;
+}
 
-/// Exponential backoff: `min(initial · factor^failures, max)`, plus a random jitter of up to
-/// `jitter`. (Twisted: `backoffPolicy`.)
+impl<F: Fn(u32, u64) -> Option<Duration> + 'static> RetryPolicy for F {
+    fn next_delay(&self, failures: u32, random: u64) -> Option<Duration> {
+        self(failures, random)
+    }
+}
+
+/// Never gives up.
+impl RetryPolicy for Backoff {
+    fn next_delay(&self, failures: u32, random: u64) -> Option<Duration> {
+        Some(self.delay(failures, random))
+    }
+}
+
+/// Exponential backoff with jitter: `initial · factor^failures`, at most `max`. (Twisted:
+/// `backoffPolicy`.)
 ///
 /// ```
 /// use std::time::Duration;
 /// use twistor::service::Backoff;
 ///
-/// let backoff = Backoff { jitter: Duration::ZERO, ..Backoff::default() };
-/// let waits: Vec<_> = (0..4).map(|failures| backoff.delay(failures, 0).unwrap().as_secs_f64()).collect();
+/// let backoff = Backoff { jitter: 0.0, ..Backoff::default() };
+/// let waits: Vec<_> = (0..4).map(|failures| backoff.delay(failures, 0).as_secs_f64()).collect();
 /// assert_eq!(waits, [1.0, 1.5, 2.25, 3.375]);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -24,45 +56,35 @@ pub struct Backoff {
     pub initial: Duration,
     /// Factor by which each failure multiplies the delay. Values below 1 count as 1. Default: 1.5.
     pub factor: f64,
-    /// Maximum delay, without the jitter. Default: 60 s.
+    /// Maximum delay. Default: 60 s.
     pub max: Duration,
-    /// Maximum jitter, which keeps clients that lost the same server from reconnecting at the same
-    /// time. Default: 1 s.
-    pub jitter: Duration,
-    /// Number of consecutive failures after which the client gives up. Default: no limit.
-    pub attempts: Option<u32>,
+    /// Maximum deviation of each delay, as a fraction of it, at most 1. Jitter keeps clients that
+    /// lost the same server from reconnecting at the same time. Default: 0.2.
+    pub jitter: f64,
 }
 
 impl Backoff {
     /// Returns the delay after `failures` consecutive failures, with a jitter derived from 64
-    /// random bits. Returns `None` if the limit of attempts is reached.
-    pub fn delay(&self, failures: u32, random: u64) -> Option<Duration> {
-        if self.attempts.is_some_and(|attempts| failures >= attempts) {
-            return None;
-        }
+    /// random bits.
+    pub fn delay(&self, failures: u32, random: u64) -> Duration {
         let growth = self.factor.max(1.0).powi(i32::try_from(failures).unwrap_or(i32::MAX));
-        let grown = Duration::try_from_secs_f64(self.initial.as_secs_f64() * growth).unwrap_or(self.max);
-        // A fraction from 0 to 1, from the 53 bits that an f64 can hold.
-        let fraction = (random >> 11) as f64 / (1_u64 << 53) as f64;
-        let jitter = Duration::try_from_secs_f64(self.jitter.as_secs_f64() * fraction).unwrap_or(self.jitter);
-        Some(grown.min(self.max).saturating_add(jitter))
+        let max = self.max.as_secs_f64();
+        let grown = (self.initial.as_secs_f64() * growth).min(max);
+        // The 53 bits that an f64 holds, mapped to -1 to 1.
+        let spread = (random >> 11) as f64 / (1_u64 << 52) as f64 - 1.0;
+        let jittered = grown * (1.0 + spread * self.jitter.clamp(0.0, 1.0));
+        Duration::try_from_secs_f64(jittered.clamp(0.0, max)).unwrap_or(self.max)
     }
 
-    /// Converts the backoff to a retry policy.
-    pub fn policy(self) -> impl Fn(u32, u64) -> Option<Duration> {
-        move |failures, random| self.delay(failures, random)
+    /// Returns a policy with these delays that gives up after `failures` consecutive failures.
+    pub fn give_up_after(self, failures: u32) -> impl RetryPolicy {
+        move |failed: u32, random: u64| (failed < failures).then(|| self.delay(failed, random))
     }
 }
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff {
-            initial: Duration::from_secs(1),
-            factor: 1.5,
-            max: Duration::from_secs(60),
-            jitter: Duration::from_secs(1),
-            attempts: None,
-        }
+        Backoff { initial: Duration::from_secs(1), factor: 1.5, max: Duration::from_secs(60), jitter: 0.2 }
     }
 }
 
@@ -70,38 +92,49 @@ impl Default for Backoff {
 mod tests {
     use super::*;
 
+    /// Random bits that give no jitter.
+    const MIDDLE: u64 = 1 << 63;
+
     #[test]
     fn waits_grow_by_the_factor_up_to_the_limit() {
-        let backoff = Backoff { jitter: Duration::ZERO, ..Backoff::default() };
-        assert_eq!(backoff.delay(3, u64::MAX), Some(Duration::from_millis(3375)));
+        let backoff = Backoff::default();
+        let waits: Vec<f64> = (0..4).map(|failures| backoff.delay(failures, MIDDLE).as_secs_f64()).collect();
+        assert_eq!(waits, [1.0, 1.5, 2.25, 3.375]);
         for many in [11, 1000, u32::MAX] {
-            assert_eq!(backoff.delay(many, u64::MAX), Some(Duration::from_secs(60)));
+            assert_eq!(backoff.delay(many, MIDDLE), Duration::from_secs(60));
+            assert_eq!(backoff.delay(many, u64::MAX), Duration::from_secs(60));
         }
     }
 
     #[test]
-    fn jitter_is_added_and_less_than_its_limit() {
+    fn jitter_is_a_share_of_the_wait() {
         let backoff = Backoff::default();
-        assert_eq!(backoff.delay(0, 0), Some(Duration::from_secs(1)));
-        let longest = backoff.delay(20, u64::MAX).unwrap();
-        assert!(longest > Duration::from_millis(60_999) && longest <= Duration::from_secs(61), "{longest:?}");
+        assert_eq!(backoff.delay(0, 0), Duration::from_millis(800));
+        let longest = backoff.delay(0, u64::MAX).as_secs_f64();
+        assert!((1.19..=1.2).contains(&longest), "{longest}");
+        assert_eq!(Backoff { jitter: 0.0, ..backoff }.delay(0, 0), Duration::from_secs(1));
     }
 
     #[test]
     fn it_gives_up_after_as_many_failures_as_were_asked_for() {
-        let backoff = Backoff { attempts: Some(3), ..Backoff::default() };
-        assert!(backoff.delay(2, 0).is_some());
-        assert!(backoff.delay(3, 0).is_none());
-        assert!(Backoff { attempts: Some(0), ..backoff }.delay(0, 0).is_none());
+        let policy = Backoff::default().give_up_after(3);
+        assert_eq!(policy.next_delay(2, MIDDLE), Some(Duration::from_millis(2250)));
+        assert_eq!(policy.next_delay(3, MIDDLE), None);
+        assert_eq!(Backoff::default().give_up_after(0).next_delay(0, MIDDLE), None);
     }
 
     #[test]
     fn senseless_figures_give_waits_all_the_same() {
-        for factor in [f64::NAN, f64::INFINITY, -1.0, 0.0] {
-            let backoff = Backoff { factor, ..Backoff::default() };
-            assert!(backoff.delay(5, 7).unwrap() <= Duration::from_secs(61));
+        for figure in [f64::NAN, f64::INFINITY, -1.0, 0.0] {
+            for backoff in [
+                Backoff { factor: figure, ..Backoff::default() },
+                Backoff { jitter: figure, ..Backoff::default() },
+                Backoff { factor: figure, initial: Duration::ZERO, ..Backoff::default() },
+            ] {
+                assert!(backoff.delay(5, 7) <= Duration::from_secs(60), "{backoff:?}");
+            }
         }
         let forever = Backoff { max: Duration::MAX, initial: Duration::MAX, ..Backoff::default() };
-        assert_eq!(forever.delay(1, u64::MAX), Some(Duration::MAX));
+        assert_eq!(forever.delay(1, u64::MAX), Duration::MAX);
     }
 }

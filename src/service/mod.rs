@@ -111,12 +111,12 @@ mod tree;
 
 pub use self::attached::run_service;
 pub use self::backoff::{Backoff, RetryPolicy};
-pub use self::client::state::{AttemptError, ClientState, ConnectError};
+pub use self::client::state::{AttemptError, ClientServiceError, ClientState};
 pub use self::client::{ClientService, PrepareToken};
 pub use self::error::ServiceError;
 pub use self::multi::{MultiService, ServiceId};
 pub use self::run::notify::notify_status;
-pub use self::run::{RunError, RunSettings, run, run_with};
+pub use self::run::{RunSettings, SimulationError, run, run_with};
 pub use self::server::StreamServerService;
 pub use self::stopped::StopToken;
 pub use self::timer::TimerService;

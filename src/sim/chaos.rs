@@ -17,7 +17,7 @@ use crate::sim::{Call, CallKind, Errno, FaultKind, Host, Packet, PacketKind, Ran
 /// simulation.start_chaos(Chaos::draw(&mut random));
 /// simulation.run_for(Duration::from_secs(60))?;
 /// simulation.stop_chaos();
-/// # Ok::<(), twistor::sim::RunError>(())
+/// # Ok::<(), twistor::sim::SimulationError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chaos {

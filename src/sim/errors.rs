@@ -8,7 +8,7 @@ use crate::{Error, Instant};
 
 /// The result of [`Simulation::step`](crate::sim::Simulation::step).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum SimulationStep {
     /// This host's reactor had a turn.
     Turn(Host),
     /// Virtual time advanced to the next event.
@@ -20,7 +20,7 @@ pub enum Step {
 /// An error that ends a run.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum RunError {
+pub enum SimulationError {
     /// No event is left.
     Deadlock {
         /// The virtual time of the deadlock.
@@ -60,29 +60,29 @@ pub enum RunError {
     },
 }
 
-impl fmt::Display for RunError {
+impl fmt::Display for SimulationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::Deadlock { at, waiting } => write!(f, "at {at:?} {}", Escaped(waiting)),
-            RunError::Livelock { at, turns, cause } => {
+            SimulationError::Deadlock { at, waiting } => write!(f, "at {at:?} {}", Escaped(waiting)),
+            SimulationError::Livelock { at, turns, cause } => {
                 write!(f, "{turns} turns at {at:?} without progress of time: {}", Escaped(cause))
             }
-            RunError::TimedOut { at } => write!(f, "timed out at {at:?}"),
-            RunError::Panicked { host, at, text } => {
+            SimulationError::TimedOut { at } => write!(f, "timed out at {at:?}"),
+            SimulationError::Panicked { host, at, text } => {
                 write!(f, "panic on {} at {at:?}: {}", Escaped(host), Escaped(text))
             }
-            RunError::Failed { host, error } => {
+            SimulationError::Failed { host, error } => {
                 write!(f, "the reactor of {} failed: {error}", Escaped(host))
             }
         }
     }
 }
 
-impl std::error::Error for RunError {
+impl std::error::Error for SimulationError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             // `Display` already contains the text of the error itself.
-            RunError::Failed { error, .. } => error.source(),
+            SimulationError::Failed { error, .. } => error.source(),
             _ => None,
         }
     }

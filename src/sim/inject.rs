@@ -22,7 +22,7 @@ impl Simulation {
     /// simulation.at(hour, move |simulation| simulation.inject_fault(kind, server, client));
     /// simulation.at(2 * hour, move |simulation| simulation.clear_fault(kind, server, client));
     /// simulation.run_for(3 * hour)?;
-    /// # Ok::<(), twistor::sim::RunError>(())
+    /// # Ok::<(), twistor::sim::SimulationError>(())
     /// ```
     pub fn inject_fault(&mut self, kind: FaultKind, host: Host, other: Host) {
         let mut random =
@@ -35,7 +35,7 @@ impl Simulation {
     /// and boots. Without such a fault it does nothing. The step of a clock stays.
     ///
     /// A host that cannot boot ends the run with
-    /// [`RunError::Failed`](crate::sim::RunError::Failed).
+    /// [`SimulationError::Failed`](crate::sim::SimulationError::Failed).
     pub fn clear_fault(&mut self, kind: FaultKind, host: Host, other: Host) {
         match kind {
             FaultKind::Partition | FaultKind::OneWayPartition => self.heal(host, other),

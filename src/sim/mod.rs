@@ -95,7 +95,7 @@ use crate::net::Instant;
 
 pub use self::chaos::Chaos;
 pub(crate) use self::driver::SimNet;
-pub use self::errors::{RunError, Step};
+pub use self::errors::{SimulationError, SimulationStep};
 pub use self::explore::Exploration;
 pub use self::network::connect_gate::PendingConnect;
 pub use self::network::coverage::{Coverage, FaultKind};

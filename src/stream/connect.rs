@@ -8,7 +8,7 @@ use crate::reactor::Handle;
 use crate::stream::protocol::Stream;
 use crate::stream::state::StreamState;
 use crate::stream::{ConnectError, IntoEndpoint, StreamReader, StreamWriter};
-use crate::{BuildContext, ClientFactory, Connector, ConnectorId, Error, Factory, Protocol, Reactor, Reason};
+use crate::{BuildContext, ClientFactory, Connector, ConnectorId, Factory, Protocol, Reactor, Reason};
 
 /// Opens a connection on the reactor of the calling task. Dropping the future, for example by a
 /// [`timeout`](crate::task::timeout), aborts the attempt and frees its resources. (asyncio:
@@ -39,7 +39,7 @@ pub async fn open_connection(
     endpoint: impl IntoEndpoint<dyn ClientEndpoint>,
 ) -> Result<(StreamReader, StreamWriter), ConnectError> {
     let endpoint = endpoint.into_endpoint()?;
-    let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
+    let handle = Handle::current()?;
     let link = StreamState::new(handle.clone());
     let factory = Opener { link: Rc::clone(&link) };
     let connector = handle.with_reactor(|reactor| endpoint.connect(reactor, Box::new(factory)))??;
@@ -68,7 +68,7 @@ pub async fn open_connection(
 /// # Errors
 /// [`ConnectError::Reactor`]: the caller is not inside a task, or the streams cannot be opened.
 pub async fn stdio() -> Result<(StreamReader, StreamWriter), ConnectError> {
-    let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
+    let handle = Handle::current()?;
     let link = StreamState::new(handle.clone());
     let protocol = Stream::new(Rc::clone(&link));
     let id = handle.with_reactor(|reactor| reactor.standard_streams(protocol))??;

@@ -38,7 +38,7 @@ pub async fn open_datagram(
     endpoint: impl IntoEndpoint<dyn DatagramEndpoint>,
 ) -> Result<DatagramStream, ConnectError> {
     let endpoint = endpoint.into_endpoint()?;
-    let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
+    let handle = Handle::current()?;
     let queue = Rc::new(Queue::default());
     let protocol = Datagrams { queue: Rc::clone(&queue) };
     let (id, host, peer) = handle.with_reactor(|reactor| {

@@ -11,7 +11,7 @@ use crate::{Address, ConnectTcp, ConnectUnix, ListenTcp, ListenUdp};
 /// |---|---|---|
 /// | client, `dyn ClientEndpoint` | `"tcp:example.org:80:timeout=5"`, `"unix:/run/app.sock"`, or just `"example.org:80"` | every [`ClientEndpoint`], `SocketAddr`, `(host, port)`, [`Address`] |
 /// | server, `dyn ServerEndpoint` | `"tcp:80:interface=127.0.0.1"`, or just `"127.0.0.1:80"` | every [`ServerEndpoint`], `SocketAddr` |
-/// | datagrams, `dyn DatagramEndpoint` | `"udp:53"`, `"udp:127.0.0.1:53"` | [`ListenUdp`], [`ConnectUdp`](crate::endpoint::ConnectUdp), `SocketAddr` to receive at |
+/// | datagrams, `dyn DatagramEndpoint` | `"udp:53"`, `"udp:127.0.0.1:53"` | [`ListenUdp`], [`ConnectUdp`](crate::ConnectUdp), `SocketAddr` to receive at |
 pub trait IntoEndpoint<E: ?Sized> {
     /// Converts to the endpoint.
     ///

@@ -19,7 +19,7 @@ use crate::reactor::Handle;
 use crate::stream::state::StreamState;
 use crate::stream::wakers::WakerSet;
 use crate::task::Task;
-use crate::{Address, BuildContext, Error, Factory, Listener, Protocol, Reactor};
+use crate::{Address, BuildContext, Factory, Listener, Protocol, Reactor};
 
 /// Listens, and runs `handler` as a separate task for each connection. The task is named after the
 /// peer's address. (asyncio: `start_server`.)
@@ -71,7 +71,7 @@ pub fn start_server_with<R: HandlerResult>(
     handler: impl AsyncFn(StreamReader, StreamWriter) -> R + 'static,
 ) -> Result<Server, ConnectError> {
     let endpoint = endpoint.into_endpoint()?;
-    let handle = Handle::current().ok_or(Error::ReactorUnavailable)?;
+    let handle = Handle::current()?;
     let factory = factory(handler);
     let connections = Rc::clone(&factory.serving.connections);
     let factory = limit_per_peer(limit_total(factory, options.max_connections), options.max_per_peer)

@@ -32,7 +32,7 @@ use crate::task::run_queue::BlockOnWaker;
 /// ```
 /// use std::time::Duration;
 /// use twistor::stream::{open_connection, start_server};
-/// use twistor::task::{Either, here, select, sleep, stopping};
+/// use twistor::task::{Either, select, sleep, stopping};
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     twistor::block_on(async {
@@ -40,7 +40,7 @@ use crate::task::run_queue::BlockOnWaker;
 ///             reader.read_to_end(1024).await.map(drop)
 ///         })?;
 ///         let (_reader, writer) = open_connection(server.address()).await?;
-/// #       here().call(|reactor| drop(reactor.stop_gracefully()));
+/// #       twistor::Handle::current()?.call(|reactor| drop(reactor.stop_gracefully()));
 ///         while let Either::Right(()) = select(stopping(), sleep(Duration::from_secs(1))).await {
 ///             writer.write(b"a reading\n");
 ///         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{here, sleep_until};
+use super::{current_handle, sleep_until};
 use crate::reactor::Instant;
 
 /// Creates an interval that ticks every `period`. The first tick completes at once. Ticks keep
@@ -50,7 +50,7 @@ impl Interval {
     /// # Panics
     /// Outside of a task, because there is no clock.
     pub async fn tick(&mut self) -> Tick {
-        let now = || here().with_reactor(|reactor| reactor.now()).unwrap_or_default();
+        let now = || current_handle().with_reactor(|reactor| reactor.now()).unwrap_or_default();
         let began = *self.began.get_or_insert_with(now);
         let period = self.period.as_nanos();
         let passed = (now() - began).as_nanos() / period;

@@ -30,9 +30,9 @@
 //!
 //! # Reactor access
 //!
-//! Tasks use the reactor through a [`Handle`]. [`here`] returns the handle of the current task, and
-//! [`Handle::with_reactor`] lends the reactor to a closure. It cannot be borrowed across an
-//! `await`:
+//! Tasks use the reactor through a [`Handle`]. [`Handle::current`] returns the handle of the
+//! current task, and [`Handle::with_reactor`] lends the reactor to a closure. It cannot be borrowed
+//! across an `await`:
 //!
 //! ```
 //! # struct Echo;
@@ -41,11 +41,11 @@
 //! #         transport.write(data);
 //! #     }
 //! # }
-//! use twistor::task;
+//! use twistor::{Handle, task};
 //!
 //! let address = twistor::block_on(async {
 //!     let listen = |reactor: &mut twistor::Reactor| reactor.listen_tcp("127.0.0.1:0", || Echo);
-//!     let listener = task::here().with_reactor(listen)??;
+//!     let listener = Handle::current()?.with_reactor(listen)??;
 //!     task::yield_now().await;
 //!     Ok::<_, twistor::Error>(listener.address().clone())
 //! })??;
@@ -143,18 +143,18 @@ impl fmt::Display for TaskInfo {
 /// Outside of a task, because there is no reactor. Use [`Reactor::spawn`] there.
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> Task<F::Output> {
-    here().spawn(future)
+    current_handle().spawn(future)
 }
 
-/// A handle to the reactor of the current task.
+/// The handle of the current task's reactor.
 ///
 /// # Panics
-/// Outside of a task. [`Handle::current`] returns `None` there.
+/// Outside of a task.
 #[track_caller]
-pub fn here() -> Handle {
+fn current_handle() -> Handle {
     match Handle::current() {
-        Some(handle) => handle,
-        None => panic!("no reactor here: not inside a task"),
+        Ok(handle) => handle,
+        Err(_) => panic!("no reactor here: not inside a task"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::here;
+use super::current_handle;
 use crate::reactor::{DelayedCall, Handle, Instant, TimedCall};
 
 /// Waits for `delay`, counted from the first poll, and at least until the next turn. Dropping the
@@ -88,7 +88,7 @@ impl Future for Sleep {
             }
             State::Unstarted(_) | State::Until(_) => {}
         }
-        let handle = here();
+        let handle = current_handle();
         let state = &self.state;
         let timer = handle.with_reactor(|reactor| {
             let time = match state {
@@ -118,7 +118,7 @@ fn poll_in_next_turn(handle: &Handle, waker: &Waker) {
 }
 
 fn is_here(handle: &Handle) -> bool {
-    Handle::current().is_some_and(|current| current.is_same(handle))
+    Handle::current().is_ok_and(|current| current.is_same(handle))
 }
 
 impl Drop for Sleep {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::here;
+use super::current_handle;
 use crate::reactor::Handle;
 
 /// Waits until the reactor of the first polling task is told to stop: by SIGINT or SIGTERM, by
@@ -33,7 +33,7 @@ use crate::reactor::Handle;
 ///     writer.write(reader.read_chunk(1024).await?);
 ///     writer.drain().await
 /// })?;
-/// # task::here().call(|reactor| drop(reactor.stop_gracefully()));
+/// # twistor::Handle::current()?.call(|reactor| drop(reactor.stop_gracefully()));
 /// // Until Ctrl-C or SIGTERM.
 /// stopping().await;
 /// server.close();
@@ -63,7 +63,7 @@ impl Future for Stopping {
     /// # Panics
     /// Outside of a task, because there is no reactor.
     fn poll(mut self: Pin<&mut Stopping>, context: &mut Context<'_>) -> Poll<()> {
-        let (handle, key) = self.place.get_or_insert_with(|| (here(), None));
+        let (handle, key) = self.place.get_or_insert_with(|| (current_handle(), None));
         match handle.awaits_stop(key, context.waker()) {
             true => Poll::Pending,
             false => Poll::Ready(()),

@@ -10,7 +10,7 @@ use crate::{Address, Protocol, Reason, Transport};
 /// use twistor::Reason;
 /// use twistor::testing::{AccumulatingProtocol, StringTransport};
 ///
-/// let mut transport = StringTransport::client(AccumulatingProtocol::default());
+/// let mut transport = StringTransport::new(AccumulatingProtocol::default());
 /// transport.feed(b"one ");
 /// transport.feed(b"two");
 /// transport.finish();

@@ -183,5 +183,5 @@ pub use self::clock::Clock;
 pub use self::memory_reactor::{Connecting, Listening, MemoryReactor};
 pub use self::pair::Pair;
 pub use self::peer::{Peer, PeerEnd};
-pub use self::string_transport::{ConnectionSetup, Side, StringTransport};
+pub use self::string_transport::{ConnectionSetup, Role, StringTransport};
 pub use self::wire::Wire;

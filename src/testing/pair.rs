@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::peer::Peer;
 use super::stage::SharedStage;
-use super::string_transport::{ConnectionSetup, Side, StringTransport};
+use super::string_transport::{ConnectionSetup, Role, StringTransport};
 use super::wire::Wire;
 use crate::{Instant, Protocol, Settings};
 
@@ -57,8 +57,8 @@ impl<S: Protocol, C: Protocol> Pair<S, C> {
     #[track_caller]
     pub fn with_settings(settings: Settings, server: S, client: C) -> Pair<S, C> {
         let stage = SharedStage::new();
-        let setup = |side| ConnectionSetup { side, settings: settings.clone(), ..ConnectionSetup::default() };
-        let (clients, servers) = (setup(Side::Client), setup(Side::Server));
+        let setup = |role| ConnectionSetup { role, settings: settings.clone(), ..ConnectionSetup::default() };
+        let (clients, servers) = (setup(Role::Client), setup(Role::Server));
         // The client's address and the server's are each other's peers.
         let (clients, servers) = (
             ConnectionSetup { host: Some(CLIENT.into()), peer: Some(SERVER.into()), ..clients },

@@ -49,12 +49,12 @@ pub struct StringTransport<P> {
     record: Rc<Record<P>>,
 }
 
-/// The side, addresses and settings of a protocol under test. (Twisted: the arguments of
+/// The role, addresses and settings of a protocol under test. (Twisted: the arguments of
 /// `StringTransport`.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionSetup {
-    /// The protocol's side. Default: the server's.
-    pub side: Side,
+    /// The role of the protocol. Default: the server.
+    pub role: Role,
     /// The protocol's local address. Default: 192.0.2.1:80, or 192.0.2.1:50000 for a client.
     pub host: Option<SocketAddr>,
     /// The peer's address. Default: 198.51.100.1:50000, or 198.51.100.1:80 for a client.
@@ -63,9 +63,9 @@ pub struct ConnectionSetup {
     pub settings: Settings,
 }
 
-/// A side of a connection.
+/// The role of a protocol in a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum Role {
     /// The accepting side.
     Server,
     /// The connecting side.
@@ -74,20 +74,37 @@ pub enum Side {
 
 impl Default for ConnectionSetup {
     fn default() -> ConnectionSetup {
-        ConnectionSetup { side: Side::Server, host: None, peer: None, settings: Settings::default() }
+        ConnectionSetup { role: Role::Server, host: None, peer: None, settings: Settings::default() }
     }
 }
 
 impl ConnectionSetup {
     /// Returns the setup of a client's protocol.
     pub fn client() -> ConnectionSetup {
-        ConnectionSetup { side: Side::Client, ..ConnectionSetup::default() }
+        ConnectionSetup { role: Role::Client, ..ConnectionSetup::default() }
+    }
+
+    /// Creates a connection with this setup.
+    ///
+    /// ```
+    /// use twistor::testing::{AccumulatingProtocol, ConnectionSetup};
+    ///
+    /// let mut transport = ConnectionSetup::client().connect(AccumulatingProtocol::default());
+    /// transport.feed(b"hello");
+    /// assert_eq!(transport.with(|protocol, _| protocol.data.clone()), b"hello");
+    /// ```
+    ///
+    /// # Panics
+    /// If the two addresses are of different families, or cannot be bound.
+    #[track_caller]
+    pub fn connect<P: Protocol>(self, protocol: P) -> StringTransport<P> {
+        StringTransport::on(&SharedStage::new(), TESTED_HOST, self, protocol)
     }
 
     fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        let (host, peer) = match self.side {
-            Side::Server => (SERVER_PORT, CLIENT_PORT),
-            Side::Client => (CLIENT_PORT, SERVER_PORT),
+        let (host, peer) = match self.role {
+            Role::Server => (SERVER_PORT, CLIENT_PORT),
+            Role::Client => (CLIENT_PORT, SERVER_PORT),
         };
         let host = self.host.unwrap_or_else(|| (HOST, host).into());
         (host, self.peer.unwrap_or_else(|| (PEER, peer).into()))
@@ -95,25 +112,11 @@ impl ConnectionSetup {
 }
 
 impl<P: Protocol> StringTransport<P> {
-    /// Creates a connection that the peer has started, for a server's protocol.
+    /// Creates a connection that the peer has started, for a server's protocol. For a client's
+    /// protocol, and for other addresses and settings, see [`ConnectionSetup::connect`].
     #[track_caller]
     pub fn new(protocol: P) -> StringTransport<P> {
-        StringTransport::with_setup(ConnectionSetup::default(), protocol)
-    }
-
-    /// Creates a connection that the protocol's side has started, for a client's protocol.
-    #[track_caller]
-    pub fn client(protocol: P) -> StringTransport<P> {
-        StringTransport::with_setup(ConnectionSetup::client(), protocol)
-    }
-
-    /// Creates a connection with this setup.
-    ///
-    /// # Panics
-    /// If the two addresses are of different families, or cannot be bound.
-    #[track_caller]
-    pub fn with_setup(setup: ConnectionSetup, protocol: P) -> StringTransport<P> {
-        StringTransport::on(&SharedStage::new(), TESTED_HOST, setup, protocol)
+        ConnectionSetup::default().connect(protocol)
     }
 
     #[track_caller]
@@ -126,9 +129,9 @@ impl<P: Protocol> StringTransport<P> {
         let addresses = setup.addresses();
         let host = stage.borrow().host(name, setup.settings);
         let (watched, record) = Watched::new(protocol);
-        let mut peer = match setup.side {
-            Side::Server => Peer::that_connects(stage, host, addresses, watched),
-            Side::Client => Peer::that_accepts(stage, host, addresses, watched),
+        let mut peer = match setup.role {
+            Role::Server => Peer::that_connects(stage, host, addresses, watched),
+            Role::Client => Peer::that_accepts(stage, host, addresses, watched),
         };
         peer.close_after(Rc::clone(&record.gone));
         peer.sync();

@@ -3,7 +3,7 @@
 use super::payload::{Problem, beginning};
 use super::reading::Value;
 use crate::http::Headers;
-use crate::report::clock;
+use crate::report::time_format;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -67,8 +67,9 @@ impl Age {
 
     /// Computes the age from the headers, if they contain a time.
     pub(super) fn of_headers(headers: &Headers, wall: SystemTime) -> Option<Age> {
-        let time =
-            |name, source| headers.first(name).and_then(clock::parse).map(|time| since(time, wall, source));
+        let time = |name, source| {
+            headers.first(name).and_then(time_format::parse).map(|time| since(time, wall, source))
+        };
         let seconds = || {
             let age = headers.first("Age")?.trim().parse().map(Duration::from_secs).ok()?;
             Some(Age { age, future: false, zone_assumed: false, source: AgeSource::AgeHeader })

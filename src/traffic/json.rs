@@ -14,25 +14,25 @@
 
 use super::observer::{FeedEvent, FeedObserver, FeedUpdate};
 use super::reading::{Difference, Reading, Value};
-use crate::report::clock::rfc3339;
 use crate::report::json_line::Object;
+use crate::report::time_format::rfc3339;
 use serde_json::{Map, json};
 use std::io::{self, Write};
 
 /// A [`FeedObserver`](super::FeedObserver) that writes readings as JSON lines.
 #[derive(Debug)]
-pub struct Json<W> {
+pub struct JsonObserver<W> {
     out: W,
 }
 
-impl<W: Write> Json<W> {
+impl<W: Write> JsonObserver<W> {
     /// Creates an observer that writes to `out`.
-    pub fn new(out: W) -> Json<W> {
-        Json { out }
+    pub fn new(out: W) -> JsonObserver<W> {
+        JsonObserver { out }
     }
 }
 
-impl<W: Write + 'static> FeedObserver for Json<W> {
+impl<W: Write + 'static> FeedObserver for JsonObserver<W> {
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         let kind = match event.news {
             FeedUpdate::Reading(_) => "reading",

@@ -6,7 +6,7 @@ use super::observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
 use super::reading::{Difference, Reading, Value};
 use crate::escape::{Escaped, EscapedJson};
 use crate::http::FetchError;
-use crate::report::{Clock, HumanDuration, Painted, Palette, fit};
+use crate::report::{HumanDuration, Painted, Palette, TimeFormat, fit};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
@@ -18,21 +18,21 @@ use unicode_width::UnicodeWidthStr;
 /// 2026-11-21 03:17:22.351  roads  error  connection refused after 0.21 ms
 /// ```
 #[derive(Debug)]
-pub struct TextReporter<W> {
+pub struct TextObserver<W> {
     out: W,
-    clock: Clock,
+    clock: TimeFormat,
     palette: Palette,
     names: usize,
 }
 
-impl<W: Write> TextReporter<W> {
+impl<W: Write> TextObserver<W> {
     /// Creates an observer that writes to `out`. The column of feed names is `names` wide.
-    pub fn new(out: W, clock: Clock, palette: Palette, names: usize) -> TextReporter<W> {
-        TextReporter { out, clock, palette, names }
+    pub fn new(out: W, clock: TimeFormat, palette: Palette, names: usize) -> TextObserver<W> {
+        TextObserver { out, clock, palette, names }
     }
 }
 
-impl<W: Write + 'static> FeedObserver for TextReporter<W> {
+impl<W: Write + 'static> FeedObserver for TextObserver<W> {
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         let palette = &self.palette;
         let name = Escaped(&event.feed.name).to_string();

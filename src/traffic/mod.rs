@@ -7,12 +7,13 @@
 //!
 //! ```no_run
 //! use twistor::Reactor;
-//! use twistor::traffic::{Feed, Json, Settings, FeedReader};
+//! use twistor::traffic::{Feed, FeedReader, FeedSettings, JsonObserver};
 //!
 //! let mut reactor = Reactor::new()?;
 //! let feeds = vec![Feed::new("http://127.0.0.1:8080/roads.json".parse()?)];
-//! let settings = Settings { fields: vec!["/congestion/level".parse()?], ..Settings::default() };
-//! FeedReader::start(&mut reactor, feeds, settings, Json::new(std::io::stdout()));
+//! let fields = vec!["/congestion/level".parse()?];
+//! let settings = FeedSettings { fields, ..FeedSettings::default() };
+//! FeedReader::start(&mut reactor, feeds, settings, JsonObserver::new(std::io::stdout()));
 //! reactor.run()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -22,7 +23,7 @@
 //! value or for the whole payload.
 //!
 //! Reading order: [`Feed`] and [`Pointer`]; [`Reading`], the result of one payload, with its
-//! [`Problem`]s; [`FeedReader`] with its [`Settings`]; [`FeedObserver`] and its implementors.
+//! [`Problem`]s; [`FeedReader`] with its [`FeedSettings`]; [`FeedObserver`] and its implementors.
 
 mod age;
 mod body;
@@ -36,9 +37,9 @@ mod watching;
 
 pub use age::{Age, AgeSource};
 pub use feed::{Feed, Pointer, PointerError};
-pub use json::Json;
-pub use lines::TextReporter;
+pub use json::JsonObserver;
+pub use lines::TextObserver;
 pub use observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
 pub use payload::{PayloadError, PayloadLimits, Problem};
 pub use reading::{Difference, Reading, Value, Values};
-pub use watching::{FeedReader, Settings};
+pub use watching::{FeedReader, FeedSettings};

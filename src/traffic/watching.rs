@@ -5,19 +5,18 @@ use super::feed::{Feed, Pointer};
 use super::observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
 use super::payload::{PayloadError, PayloadLimits};
 use super::reading::{Reading, Values};
-use crate::escape::Escaped;
 use crate::http::{Client, FetchError, FetchResult, FetchStage, Limits, Request, RequestError, Url};
 use crate::report::Schedule;
-use crate::report::warning::{Due, Warned, Warning};
+use crate::report::warning::WarningLog;
 use crate::{DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Settings of a feed reader.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+/// FeedSettings of a feed reader.
+#[derive(Clone, Debug)]
+pub struct FeedSettings {
     /// Time between two readings of a feed. Default: 10 s.
     pub every: Duration,
     /// Maximum time for one reading, connecting included. Default: 5 s.
@@ -28,21 +27,22 @@ pub struct Settings {
     pub timestamp: Option<Pointer>,
     /// Maximum number of readings of each feed; `None` means no limit. Default: `None`.
     pub rounds: Option<u32>,
-    /// Limits of an HTTP response.
-    pub limits: Limits,
+    /// The HTTP client, with its limits on responses. Readers with clones of it share its
+    /// connections. Default: a client with default limits.
+    pub client: Client,
     /// Limits of a payload.
     pub payload: PayloadLimits,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
+impl Default for FeedSettings {
+    fn default() -> FeedSettings {
+        FeedSettings {
             every: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
             fields: Vec::new(),
             timestamp: None,
             rounds: None,
-            limits: Limits::default(),
+            client: Client::new(Limits::default()),
             payload: PayloadLimits::default(),
         }
     }
@@ -56,10 +56,9 @@ pub struct FeedReader {
 }
 
 struct Shared {
-    settings: Settings,
+    settings: FeedSettings,
     schedule: Schedule,
     started: Instant,
-    client: Client,
     watched: Vec<Watched>,
     observer: Box<dyn FeedObserver>,
     /// Number of feeds with rounds left.
@@ -67,10 +66,8 @@ struct Shared {
     finished: Option<Finished>,
     stopped: bool,
     error: Option<io::Error>,
-    /// Rate limit of the warnings about local trouble.
-    warning: Warning,
-    /// Timer that logs the pending warning.
-    warning_call: Option<DelayedCall>,
+    /// Warnings about local trouble.
+    warnings: WarningLog,
 }
 
 type Finished = Box<dyn FnOnce(&mut Reactor)>;
@@ -93,20 +90,7 @@ impl FeedReader {
     pub fn start(
         reactor: &mut Reactor,
         feeds: Vec<Feed>,
-        settings: Settings,
-        observer: impl FeedObserver,
-    ) -> FeedReader {
-        let client = Client::new(settings.limits.clone());
-        FeedReader::start_with(reactor, client, feeds, settings, observer)
-    }
-
-    /// Starts a reader that uses this client and its limits, for example one that connects
-    /// [via](Client::via) an endpoint.
-    pub fn start_with(
-        reactor: &mut Reactor,
-        client: Client,
-        feeds: Vec<Feed>,
-        settings: Settings,
+        settings: FeedSettings,
         observer: impl FeedObserver,
     ) -> FeedReader {
         let now = reactor.now();
@@ -127,10 +111,8 @@ impl FeedReader {
         let shared = Shared {
             schedule,
             started: now,
-            client,
             unfinished: feeds.len(),
-            warning: Warning::new(feeds.len()),
-            warning_call: None,
+            warnings: WarningLog::new(feeds.len(), |warned| log_warn!("unread feeds: {warned}")),
             watched: feeds.into_iter().map(new).collect(),
             observer: Box::new(observer),
             settings,
@@ -156,11 +138,10 @@ impl FeedReader {
     pub fn stop(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
         shared.stopped = true;
-        let mut calls: Vec<_> = shared.watched.iter_mut().filter_map(|watched| watched.next.take()).collect();
-        calls.extend(shared.warning_call.take());
-        let client = shared.client.clone();
+        let calls: Vec<_> = shared.watched.iter_mut().filter_map(|watched| watched.next.take()).collect();
+        let (client, warnings) = (shared.settings.client.clone(), shared.warnings.clone());
         drop(shared);
-        self.log_warning(reactor);
+        warnings.flush(reactor);
         for call in calls {
             // A timer that is just running cannot be cancelled.
             let _ = call.cancel(reactor);
@@ -189,7 +170,8 @@ impl FeedReader {
     fn send_request(&self, reactor: &mut Reactor, index: u32) {
         let now = reactor.now();
         let mut shared = self.borrow();
-        let (client, timeout, stopped) = (shared.client.clone(), shared.settings.timeout, shared.stopped);
+        let (client, timeout, stopped) =
+            (shared.settings.client.clone(), shared.settings.timeout, shared.stopped);
         let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !stopped) else {
             return;
         };
@@ -228,49 +210,20 @@ impl FeedReader {
         }
         let local = reading.as_ref().err().and_then(|error| local_reason(error, &watched.feed.url));
         let before = std::mem::replace(&mut watched.in_trouble, local.is_some());
-        shared.warning.count(before, local.is_some());
+        shared.warnings.count(before, local.is_some());
         let failed = reported.is_err();
         shared.error = reported.err().or(shared.error.take());
         let ends = failed || shared.unfinished == 0;
         let finished = if ends { shared.finished.take() } else { None };
+        let warnings = shared.warnings.clone();
         drop(guard);
         if let Some(reason) = local {
-            self.warn(reactor, &reason);
+            warnings.warn(reactor, &reason);
         }
         if let Some(finished) = finished {
             reactor.call_later(Duration::ZERO, finished);
         } else if !ends && !done {
             self.schedule_request(reactor, index, next);
-        }
-    }
-
-    /// Logs a warning about local trouble, with the number of unread feeds: now, or later when they
-    /// are counted.
-    fn warn(&self, reactor: &mut Reactor, reason: &Reason) {
-        let due = self.borrow().warning.trouble(reactor.now(), reason);
-        match due {
-            Due::Now => self.log_warning(reactor),
-            Due::After(wait) => {
-                let this = self.clone();
-                let call = reactor.call_later(wait, move |reactor| this.log_warning(reactor));
-                self.borrow().warning_call = Some(call);
-            }
-            Due::Set => {}
-        }
-    }
-
-    fn log_warning(&self, reactor: &mut Reactor) {
-        let mut shared = self.borrow();
-        let warned = shared.warning.take(reactor.now());
-        let call = shared.warning_call.take();
-        drop(shared);
-        if let Some(call) = call {
-            // A timer that is just running cannot be cancelled.
-            let _ = call.cancel(reactor);
-        }
-        if let Some(Warned { affected, watched, reason }) = warned {
-            let reason = Escaped(reason).to_string();
-            log_warn!("unread feeds: {affected} of {watched}, for a reason of this machine: {reason}");
         }
     }
 
@@ -296,7 +249,7 @@ fn local_reason(error: &FeedError, url: &Url) -> Option<Reason> {
 fn read(
     result: Result<FetchResult, FetchError>,
     values: &mut Values,
-    settings: &Settings,
+    settings: &FeedSettings,
     wall: std::time::SystemTime,
 ) -> Result<Reading, FeedError> {
     let response = result.map_err(FeedError::Fetch)?.response;

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use twistor::monitor::Json;
-use twistor::monitor::{Change, DownCause, Event, Monitor, Settings, Target};
+use twistor::monitor::JsonReporter;
+use twistor::monitor::{Change, DownCause, Event, Monitor, MonitorSettings, Target};
 use twistor::sim::{
     CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Packet, PacketKind, Random, Rule, Simulation,
     Verdict,
@@ -53,7 +53,7 @@ impl Book {
         simulation: &mut Simulation,
         watcher: Host,
         targets: &[&str],
-        settings: Settings,
+        settings: MonitorSettings,
     ) -> Monitor {
         let book = Rc::clone(&self.0);
         let targets: Vec<Target> = targets.iter().map(|target| target.parse().unwrap()).collect();
@@ -95,7 +95,7 @@ struct Outage {
 }
 
 /// Draws outages of two intervals to an hour for each of twelve hosts, and watches them for a day.
-fn a_day(simulation: &mut Simulation, settings: &Settings) -> (Book, Vec<Outage>) {
+fn a_day(simulation: &mut Simulation, settings: &MonitorSettings) -> (Book, Vec<Outage>) {
     let mut random = simulation.random("outages");
     let [least, usual, worst] = [1, 10, 100].map(|most| Duration::from_millis(1 + random.below(most)));
     let latency = Latency::LongTail { least, usual: least + usual, worst: least + usual + worst };
@@ -129,7 +129,7 @@ fn a_day(simulation: &mut Simulation, settings: &Settings) -> (Book, Vec<Outage>
 }
 
 /// How late an outage may be told, and its end.
-fn limits(outage: &Outage, settings: &Settings) -> (Duration, Duration) {
+fn limits(outage: &Outage, settings: &MonitorSettings) -> (Duration, Duration) {
     let round = settings.interval + settings.timeout;
     // Links delay by less than a second, but a packet in a thousand is sent again.
     let travel = 2 * SECOND;
@@ -152,7 +152,7 @@ fn causes(outage: &Outage) -> &'static [DownCause] {
 
 #[test]
 fn every_outage_of_a_day_is_reported_once_without_false_alarms() {
-    let settings = Settings { interval: MINUTE, ..Settings::default() };
+    let settings = MonitorSettings { interval: MINUTE, ..MonitorSettings::default() };
     let seen = Simulation::explore(0..4, |simulation| {
         let (book, outages) = a_day(simulation, &settings);
         assert!(outages.len() > 50, "a day has {} outages", outages.len());
@@ -192,7 +192,7 @@ fn every_outage_of_a_day_is_reported_once_without_false_alarms() {
 
 #[test]
 fn the_same_seed_tells_the_same_story() {
-    let settings = Settings { interval: 5 * MINUTE, ..Settings::default() };
+    let settings = MonitorSettings { interval: 5 * MINUTE, ..MonitorSettings::default() };
     let story = |seed| {
         let mut simulation = Simulation::new(seed);
         let (book, _) = a_day(&mut simulation, &settings);
@@ -208,7 +208,8 @@ fn the_same_seed_tells_the_same_story() {
 fn one_server(seed: u64) -> (Simulation, Host, Host, Book) {
     let mut simulation = Simulation::new(seed);
     let (host, watcher) = (server(&mut simulation, "server"), simulation.host("watcher"));
-    let (book, settings) = (Book::default(), Settings { every_result: false, ..Settings::default() });
+    let (book, settings) =
+        (Book::default(), MonitorSettings { every_result: false, ..MonitorSettings::default() });
     book.watch(&mut simulation, watcher, &["held=hold://server:80", "probed=tcp://server:80"], settings);
     simulation.run_for(MINUTE).unwrap();
     assert_eq!((book.causes("held"), book.causes("probed")), (vec![None], vec![None]));
@@ -240,8 +241,10 @@ fn a_peer_that_is_gone_is_down_within_the_time_that_was_set() {
         {
             let mut simulation = Simulation::new(14);
             let (host, watcher) = (server(&mut simulation, "server"), simulation.host("watcher"));
-            let (book, settings) =
-                (Book::default(), Settings { lost_after: Some(lost_after), ..Settings::default() });
+            let (book, settings) = (
+                Book::default(),
+                MonitorSettings { lost_after: Some(lost_after), ..MonitorSettings::default() },
+            );
             book.watch(&mut simulation, watcher, &["held=hold://server:80"], settings);
             simulation.run_for(HOUR).unwrap();
             assert_eq!(book.causes("held"), [None], "a peer that answers is left alone");
@@ -288,7 +291,7 @@ fn a_closed_port_is_never_up_even_if_a_probe_self_connects() {
         let port = 32_768 + (given.port() - 32_768 + 20) % (61_000 - 32_768);
         let (probed, held) =
             (format!("probed=tcp://127.0.0.1:{port}"), format!("held=hold://127.0.0.1:{port}"));
-        let settings = Settings { interval: SECOND, every_result: true, ..Settings::default() };
+        let settings = MonitorSettings { interval: SECOND, every_result: true, ..MonitorSettings::default() };
         let book = Book::default();
         book.watch(simulation, watcher, &[&probed, &held], settings);
         simulation.run_for(MINUTE).unwrap();
@@ -306,7 +309,7 @@ fn a_calendar_that_jumps_and_a_clock_that_drifts_are_no_outage() {
         let (host, watcher) = (server(simulation, "server"), simulation.host("watcher"));
         let book = Book::default();
         let targets = ["held=hold://server:80", "probed=tcp://server:80"];
-        book.watch(simulation, watcher, &targets, Settings::default());
+        book.watch(simulation, watcher, &targets, MonitorSettings::default());
         let mut random = simulation.random("clocks");
         for minute in 1..60 {
             let kind = *random.pick(&[FaultKind::ClockStep, FaultKind::ClockDrift]);
@@ -327,7 +330,12 @@ fn a_watcher_that_was_paused_does_not_blame_its_targets() {
         let watcher = simulation.host("watcher");
         let book = Book::default();
         let targets = ["held=hold://server:80", "probed=tcp://server:80"];
-        book.watch(simulation, watcher, &targets, Settings { interval: SECOND, ..Settings::default() });
+        book.watch(
+            simulation,
+            watcher,
+            &targets,
+            MonitorSettings { interval: SECOND, ..MonitorSettings::default() },
+        );
         let mut random = simulation.random("pauses");
         let mut time = MINUTE;
         while time < HOUR {
@@ -348,7 +356,7 @@ fn a_monitor_that_is_stopped_leaves_nothing_open() {
     let watcher = simulation.host("watcher");
     let book = Book::default();
     let targets = ["hold://server:80", "tcp://server:80", "hold://server:81", "hold://nowhere:80"];
-    let monitor = book.watch(&mut simulation, watcher, &targets, Settings::default());
+    let monitor = book.watch(&mut simulation, watcher, &targets, MonitorSettings::default());
     simulation.run_for(HOUR).unwrap();
     monitor.stop(simulation.reactor(watcher));
     let told = book.0.borrow().values().map(Vec::len).sum::<usize>();
@@ -392,7 +400,8 @@ fn a_server_that_closes_idle_connections_stays_up() {
             let mut simulation = Simulation::new(6);
             closing_server(&mut simulation, greeting, after);
             let watcher = simulation.host("watcher");
-            let (book, settings) = (Book::default(), Settings { every_result, ..Settings::default() });
+            let (book, settings) =
+                (Book::default(), MonitorSettings { every_result, ..MonitorSettings::default() });
             let monitor = book.watch(&mut simulation, watcher, &["hold://10.0.0.1:80"], settings);
             simulation.run_for(HOUR).unwrap();
             assert!(monitor.all_up());
@@ -430,7 +439,7 @@ fn a_clean_close_without_a_reconnect_is_down_from_the_close() {
     let host = closing_server(&mut simulation, b"", MINUTE);
     let watcher = simulation.host("watcher");
     let book = Book::default();
-    book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    book.watch(&mut simulation, watcher, &["held=hold://server:80"], MonitorSettings::default());
     simulation.run_for(SECOND).unwrap();
     // From now on it answers no new connection.
     simulation.inject_fault(FaultKind::Silence, host, watcher);
@@ -440,7 +449,7 @@ fn a_clean_close_without_a_reconnect_is_down_from_the_close() {
     let Change::Down { up_for: Some(up_for), .. } = told[0].change else { panic!("{told:?}") };
     assert_eq!(up_for, MINUTE + WAYS);
     let Change::StillDown { down_for, .. } = told[1].change else { panic!("{told:?}") };
-    assert_eq!(down_for, Settings::default().timeout);
+    assert_eq!(down_for, MonitorSettings::default().timeout);
     assert_eq!(told[1].wall.duration_since(told[0].wall).unwrap(), down_for);
 }
 
@@ -474,7 +483,8 @@ fn a_dying_servers_last_accept_is_no_reconnection() {
                 Dying { first: count == 1, patience }
             };
             simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
-            let (book, settings) = (Book::default(), Settings { every_result, ..Settings::default() });
+            let (book, settings) =
+                (Book::default(), MonitorSettings { every_result, ..MonitorSettings::default() });
             let midnight = simulation.reactor(watcher).system_time();
             book.watch(&mut simulation, watcher, &["held=hold://10.0.0.1:80"], settings);
             simulation.at(MINUTE + SECOND / 2, move |simulation| {
@@ -513,7 +523,8 @@ fn a_connection_is_idle_whatever_the_one_before_has_heard() {
     let serve = move || Closing { greeting: shared.get(), patience: MINUTE };
     simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
     let watcher = simulation.host("watcher");
-    let (book, settings) = (Book::default(), Settings { every_result: true, ..Settings::default() });
+    let (book, settings) =
+        (Book::default(), MonitorSettings { every_result: true, ..MonitorSettings::default() });
     book.watch(&mut simulation, watcher, &["held=hold://server:80"], settings);
     simulation.run_for(SECOND).unwrap();
     greeting.set(b"");
@@ -530,7 +541,7 @@ fn a_connection_that_lasted_lets_the_waits_begin_anew() {
     let mut simulation = Simulation::new(17);
     let (host, watcher) = (simulation.host("server"), simulation.host("watcher"));
     let book = Book::default();
-    book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    book.watch(&mut simulation, watcher, &["held=hold://server:80"], MonitorSettings::default());
     // Nothing listens yet: the waits grow.
     simulation.run_for(2 * MINUTE).unwrap();
     simulation.reactor(host).listen_tcp("[::]:80", || Silent).unwrap();
@@ -552,7 +563,8 @@ fn a_server_that_closes_at_once_is_down_until_it_does_not() {
     simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
     let watcher = simulation.host("watcher");
     let book = Book::default();
-    let monitor = book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    let monitor =
+        book.watch(&mut simulation, watcher, &["held=hold://server:80"], MonitorSettings::default());
     simulation.run_for(MINUTE).unwrap();
     let told: Vec<Change> = book.of("held").iter().map(|told| told.change).collect();
     assert!(matches!(told[0], Change::Up { .. }) && told.len() == 2, "{told:?}");
@@ -635,7 +647,8 @@ fn a_close_that_this_side_cannot_follow_is_unknown_since_then() {
     closing_server(&mut simulation, b"", MINUTE);
     let watcher = simulation.host("watcher");
     let book = Book::default();
-    let monitor = book.watch(&mut simulation, watcher, &["held=hold://server:80"], Settings::default());
+    let monitor =
+        book.watch(&mut simulation, watcher, &["held=hold://server:80"], MonitorSettings::default());
     let midnight = simulation.reactor(watcher).system_time();
     simulation.add_rule(Fault::fail(CallKind::Socket, Errno::EMFILE).on(watcher).between(SECOND, 2 * MINUTE));
     simulation.run_for(119 * SECOND).unwrap();
@@ -659,7 +672,7 @@ fn trouble_of_this_side_is_warned_of_once_a_second() {
     let watcher = simulation.host("watcher");
     let targets: Vec<String> = (0..50).map(|number| format!("n{number}=tcp://10.0.0.1:80")).collect();
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
-    let settings = Settings { interval: SECOND / 10, ..Settings::default() };
+    let settings = MonitorSettings { interval: SECOND / 10, ..MonitorSettings::default() };
     Book::default().watch(&mut simulation, watcher, &targets, settings);
     simulation.run_for(MINUTE).unwrap();
     assert_eq!(warnings::take(), [""; 0]);
@@ -678,7 +691,7 @@ fn trouble_of_this_side_is_warned_of_once_a_second() {
         .collect();
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     let watcher = simulation.host("another watcher");
-    let settings = Settings { interval: SECOND, ..Settings::default() };
+    let settings = MonitorSettings { interval: SECOND, ..MonitorSettings::default() };
     let monitor = Book::default().watch(&mut simulation, watcher, &targets, settings);
     simulation.run_for(MINUTE).unwrap();
     simulation.set_descriptor_limit(watcher, 0);
@@ -701,8 +714,9 @@ fn the_summary_tells_what_is_unknown_and_what_was_closed() {
     let watcher = simulation.host("watcher");
     let targets = ["hold://server:80", "tcp://server:80"].map(|target| target.parse().unwrap());
     let out = Shared::default();
-    let json = Json::new(out.clone());
-    let monitor = Monitor::start(simulation.reactor(watcher), targets.into(), Settings::default(), json);
+    let json = JsonReporter::new(out.clone());
+    let monitor =
+        Monitor::start(simulation.reactor(watcher), targets.into(), MonitorSettings::default(), json);
     simulation.run_for(90 * SECOND).unwrap();
     simulation.set_descriptor_limit(watcher, 0);
     simulation.run_for(15 * SECOND).unwrap();
@@ -743,7 +757,7 @@ fn targets_that_are_looked_at_once_need_not_wait_for_each_other() {
         let targets: Vec<String> = (0..200).map(|number| format!("n{number}=tcp://server:80")).collect();
         let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
         let book = Book::default();
-        let settings = Settings { rounds: Some(1), ..Settings::default() };
+        let settings = MonitorSettings { rounds: Some(1), ..MonitorSettings::default() };
         let monitor = book.watch(&mut simulation, watcher, &targets, settings);
         // Two seconds, if each waited for a hundredth of a second.
         simulation.run_for(SECOND / 2).unwrap();
@@ -765,7 +779,7 @@ fn no_more_than_32_targets_are_looked_at_in_a_row() {
     let watcher = simulation.host("watcher");
     let targets: Vec<String> = (0..200).map(|number| format!("n{number}=tcp://10.0.0.1:80")).collect();
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
-    let settings = Settings { rounds: Some(1), ..Settings::default() };
+    let settings = MonitorSettings { rounds: Some(1), ..MonitorSettings::default() };
     let monitor = Book::default().watch(&mut simulation, watcher, &targets, settings);
     // The others begin one each hundredth of a second, until the first have ended.
     simulation.run_for(SECOND * 39 / 100).unwrap();
@@ -782,7 +796,7 @@ fn a_time_out_of_the_targets_own_goes_before_the_settings() {
     simulation.inject_fault(FaultKind::Silence, host, watcher);
     let book = Book::default();
     let targets = ["own=tcp:server:80:timeout=2", "set=tcp:server:80"];
-    book.watch(&mut simulation, watcher, &targets, Settings::default());
+    book.watch(&mut simulation, watcher, &targets, MonitorSettings::default());
     simulation.run_for(6 * SECOND).unwrap();
     for (target, seconds) in [("own", 2), ("set", 5)] {
         let Change::Down { took: Some(took), .. } = book.of(target)[0].change else { panic!() };

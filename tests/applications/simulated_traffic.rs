@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Simulation};
-use twistor::traffic::{Difference, Feed, FeedEvent, FeedReader, FeedUpdate, Settings};
+use twistor::traffic::{Difference, Feed, FeedEvent, FeedReader, FeedSettings, FeedUpdate};
 use twistor::{Protocol, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -132,7 +132,8 @@ impl Scene {
         };
         simulation.boot(scene.server, boot).unwrap();
         let feed = Feed::new("http://server/traffic.json".parse().unwrap());
-        let settings = Settings { fields: vec!["/vehicles".parse().unwrap()], rounds, ..Settings::default() };
+        let settings =
+            FeedSettings { fields: vec!["/vehicles".parse().unwrap()], rounds, ..FeedSettings::default() };
         let said = Rc::clone(&scene.said);
         let note = move |event: &FeedEvent<'_>| {
             let news = match event.news {
@@ -347,7 +348,7 @@ fn a_feed_whose_name_hangs_is_told_by_that() {
         }
         Ok(())
     };
-    FeedReader::start(simulation.reactor(reader), vec![feed], Settings::default(), note);
+    FeedReader::start(simulation.reactor(reader), vec![feed], FeedSettings::default(), note);
     simulation.run_for(16 * SECOND).unwrap();
     let hanging = ("local", "trouble of this machine: the name was not looked up within 5.0 s".to_owned());
     assert_eq!(*told.borrow(), [hanging.clone(), hanging]);
@@ -375,7 +376,7 @@ fn trouble_of_this_machine_is_no_error_of_the_feed() {
             }
             Ok(())
         };
-        let settings = Settings { every: SECOND / 2, ..Settings::default() };
+        let settings = FeedSettings { every: SECOND / 2, ..FeedSettings::default() };
         let traffic = FeedReader::start(simulation.reactor(reader), feeds, settings, note);
         simulation.run_for(5 * SECOND).unwrap();
         traffic.stop(simulation.reactor(reader));

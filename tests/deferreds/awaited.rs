@@ -69,7 +69,7 @@ fn in_a_task_errors_of_all_kinds_are_one() {
         let lock = DeferredLock::new(&handle);
         let run = async move {
             let acquired = lock.acquire().await?;
-            task::here().with_reactor(|reactor| defer_later(reactor, SHORT))?.await?;
+            Handle::current().unwrap().with_reactor(|reactor| defer_later(reactor, SHORT))?.await?;
             drop(acquired);
             let number: u32 = "x".parse()?;
             Ok::<u32, Failure>(number)

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::world::child;
 use crate::world::child::test_path;
-use crate::world::{Record, Recorder, on_each_back_end, on_the_real_network, raise};
+use crate::world::{Record, Recorder, on_each_back_end, on_the_real_network, raise, with_reactor};
 use rustix::process::Signal as Os;
-use twistor::task::{self, sleep, stopping};
+use twistor::task::{sleep, stopping};
 use twistor::{Phase, Reactor, Settings, Signal, SystemEvent};
 
 const KILLED: &str = "another process sends the signals, and sees how this one ends";
@@ -111,18 +111,16 @@ fn the_second_signal_ends_a_program_of_tasks_at_once() {
                     let hold = |reactor: &mut Reactor| {
                         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, held);
                     };
-                    task::here().with_reactor(hold).unwrap();
+                    with_reactor(hold);
                     eprintln!("runs");
                     stopping().await;
                     if returns {
                         // The first turn of the run that follows says so.
-                        task::here()
-                            .with_reactor(|reactor| {
-                                reactor.call_later(Duration::from_millis(1), |reactor| {
-                                    reactor.call_later(Duration::from_millis(1), |_| eprintln!("told"));
-                                })
+                        with_reactor(|reactor| {
+                            reactor.call_later(Duration::from_millis(1), |reactor| {
+                                reactor.call_later(Duration::from_millis(1), |_| eprintln!("told"));
                             })
-                            .unwrap();
+                        });
                     } else {
                         eprintln!("told");
                         pending::<()>().await;

@@ -17,7 +17,7 @@ use twistor::endpoint::{client_from_string, datagram_from_string, quote_argument
 use twistor::escape::{Escaped, EscapedBytes, is_unprintable};
 use twistor::policy::{DumpLayer, DumpStyle, dump_traffic};
 use twistor::proxy_protocol::{HeaderError, Side};
-use twistor::service::{ClientService, RunError, ServiceError, run_service};
+use twistor::service::{ClientService, ServiceError, SimulationError, run_service};
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::{
     BadAddress, ConnectTcp, ConnectUnix, Error, ExitReason, Failure, JobPanicked, LayerError, ListenUnix,
@@ -99,10 +99,10 @@ fn errors_and_addresses_print_on_one_line() {
             Box::new(ServiceError::Failed { service: owned.clone(), source: other(text).into() }),
             Box::new(ServiceError::Busy(owned.clone())),
             Box::new(ServiceError::Panicked(owned.clone())),
-            Box::new(RunError::Configuration(owned.clone())),
-            Box::new(RunError::Privileges(owned.clone())),
-            Box::new(RunError::PidFile { path: PathBuf::from(text), source: other(text) }),
-            Box::new(RunError::AlreadyRuns { path: PathBuf::from(text), process: 1 }),
+            Box::new(SimulationError::Configuration(owned.clone())),
+            Box::new(SimulationError::Privileges(owned.clone())),
+            Box::new(SimulationError::PidFile { path: PathBuf::from(text), source: other(text) }),
+            Box::new(SimulationError::AlreadyRuns { path: PathBuf::from(text), process: 1 }),
             Box::new(HeaderError::BadProtocol(owned.clone())),
             Box::new(HeaderError::BadAddress(Side::Source, owned.clone())),
             Box::new(HeaderError::BadPort(Side::Source, owned.clone())),
@@ -338,7 +338,7 @@ mod reports {
     use twistor::escape::EscapedJson;
     use twistor::load::{self, LoadConfig, LoadError, Report, Totals};
     use twistor::monitor::{self, Monitor, Reporter, Target};
-    use twistor::report::{Clock, Palette};
+    use twistor::report::{Palette, TimeFormat};
     use twistor::sim::Network;
     use twistor::traffic::{self, Feed, FeedObserver, FeedReader};
     use twistor::{Protocol, Reactor, Settings, Transport};
@@ -357,8 +357,8 @@ mod reports {
         }
     }
 
-    fn clock() -> Clock {
-        Clock { zone: jiff::tz::TimeZone::UTC, date: true }
+    fn time_format() -> TimeFormat {
+        TimeFormat { zone: jiff::tz::TimeZone::UTC, date: true }
     }
 
     /// A reactor alone in its network, where no name has an address.
@@ -384,7 +384,7 @@ mod reports {
         let page = Page::default();
         let mut reactor = reactor();
         let targets = targets.to_vec();
-        let settings = monitor::Settings { rounds: Some(1), ..monitor::Settings::default() };
+        let settings = monitor::MonitorSettings { rounds: Some(1), ..monitor::MonitorSettings::default() };
         let monitor = Monitor::start(&mut reactor, targets, settings, reporter(page.clone()));
         let last = monitor.clone();
         monitor.on_finished(move |reactor| {
@@ -401,11 +401,12 @@ mod reports {
         assert_eq!(NASTY.map(|text| targets(text).len()), [2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 0]);
         for text in NASTY.into_iter().filter(|text| !targets(text).is_empty()) {
             let targets = targets(text);
-            let lines =
-                monitored(&targets, |page| monitor::TextReporter::new(page, clock(), Palette::plain(), 10));
+            let lines = monitored(&targets, |page| {
+                monitor::TextReporter::new(page, time_format(), Palette::plain(), 10)
+            });
             // An event and a row for each, an empty line and the headings.
             assert_lines(&lines, 2 * targets.len() + 2, text);
-            let lines = monitored(&targets, monitor::Json::new);
+            let lines = monitored(&targets, monitor::JsonReporter::new);
             assert_lines(&lines, 2 * targets.len(), text);
             for line in String::from_utf8(lines).unwrap().lines() {
                 let object: Value = serde_json::from_str(line).unwrap();
@@ -420,7 +421,7 @@ mod reports {
         for text in NASTY.into_iter().filter(|text| !targets(text).is_empty()) {
             let size = Rc::new(Cell::new((300, 24)));
             let drawn = monitored(&targets(text), |page| {
-                monitor::LiveTable::new(page, clock(), Palette::plain(), 10, size)
+                monitor::LiveTable::new(page, time_format(), Palette::plain(), 10, size)
             });
             let drawn = String::from_utf8(drawn).unwrap();
             // What the table itself sends: marks, the cursor, the ends of lines.
@@ -457,10 +458,10 @@ mod reports {
         let answer = answer.to_owned();
         let listener = reactor.listen_tcp("127.0.0.1:0", move || Answer(answer.clone())).unwrap();
         let url = format!("http://{}/", listener.address()).parse().unwrap();
-        let settings = traffic::Settings {
+        let settings = traffic::FeedSettings {
             fields: fields.iter().map(|field| field.parse().unwrap()).collect(),
             rounds: Some(1),
-            ..traffic::Settings::default()
+            ..traffic::FeedSettings::default()
         };
         let feeds = vec![Feed { name: name.to_owned(), url }];
         let traffic = FeedReader::start(&mut reactor, feeds, settings, observer(page.clone()));
@@ -487,9 +488,9 @@ mod reports {
                 (&[], format!("HTTP/1.1 200 OK\r\nContent-Length: {plain}\r\n\r\n")),
                 (&[], format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {plain}\r\n\r\n")),
             ] {
-                let lines = |page| traffic::TextReporter::new(page, clock(), Palette::plain(), 10);
+                let lines = |page| traffic::TextObserver::new(page, time_format(), Palette::plain(), 10);
                 assert_lines(&read(text, fields, &answer, lines), 1, &answer);
-                let line = read(text, fields, &answer, traffic::Json::new);
+                let line = read(text, fields, &answer, traffic::JsonObserver::new);
                 assert_lines(&line, 1, &answer);
                 let object: Value = serde_json::from_slice(&line).unwrap();
                 assert_eq!(object["name"], text);

@@ -5,14 +5,14 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, once};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, once, with_reactor};
 use twistor::stream::{
     ConnectError, StreamError, StreamReader, StreamWriter, factory, open_connection, start_server,
 };
-use twistor::task::{here, select, sleep, stopping, yield_now};
+use twistor::task::{select, sleep, stopping, yield_now};
 use twistor::{
-    Error, OutputError, OutputOptions, Phase, ProcessOutput, Reactor, Settings, SpawnProcess, SystemEvent,
-    error_chain,
+    Error, Handle, OutputError, OutputOptions, Phase, ProcessOutput, Reactor, Settings, SpawnProcess,
+    SystemEvent, error_chain,
 };
 
 /// Longer than any test takes.
@@ -236,9 +236,9 @@ fn a_future_that_awaits_the_stop_ends_with_its_result() {
         let talked = reactor.block_on(async {
             let server = start_server("127.0.0.1:0", echo).unwrap();
             let (mut reader, writer) = open_connection(server.address()).await.unwrap();
-            assert!(!here().is_stopping());
+            assert!(!Handle::current().unwrap().is_stopping());
             stopping().await;
-            assert!(here().is_stopping() && here().with_reactor(|reactor| reactor.running()).unwrap());
+            assert!(Handle::current().unwrap().is_stopping() && with_reactor(|reactor| reactor.running()));
             stopping().await;
             // The connection is open, and another one can be made, for example to report the end.
             writer.write(b"good-bye");
@@ -262,7 +262,7 @@ fn a_future_that_asks_for_the_stop_ends_with_its_result() {
         let mut reactor = stopping_soon(world, LONG);
         let asked = reactor.block_on(async {
             let mut asked = 0;
-            while !here().is_stopping() {
+            while !Handle::current().unwrap().is_stopping() {
                 sleep(Duration::from_millis(1)).await;
                 asked += 1;
             }
@@ -316,7 +316,7 @@ fn a_plain_stop_is_awaited_as_a_graceful_one_is() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings { graceful_stop_timeout: LONG, ..Settings::default() });
         let ended = reactor.block_on(async {
-            here().with_reactor(|reactor| reactor.stop()).unwrap();
+            with_reactor(|reactor| reactor.stop());
             stopping().await;
             sleep(Duration::from_millis(1)).await;
             7
@@ -331,7 +331,7 @@ fn what_a_task_writes_when_it_hears_of_the_stop_is_sent() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let server = factory(async |_: StreamReader, writer: StreamWriter| {
-            here().call(|reactor| {
+            Handle::current().unwrap().call(|reactor| {
                 reactor.stop_gracefully();
             });
             stopping().await;
@@ -374,7 +374,7 @@ fn what_a_task_begins_while_connections_close_fails_at_once() {
             let _ = reader.read_chunk(1).await;
             let connected = open_connection(server.address()).await.map(drop).unwrap_err();
             let listening = start_server("127.0.0.1:0", echo).map(drop).unwrap_err();
-            let spawned = here().with_reactor(|reactor| {
+            let spawned = Handle::current().unwrap().with_reactor(|reactor| {
                 let collect = |_: &mut Reactor, _: Result<ProcessOutput, OutputError>| {};
                 reactor.process_output(SpawnProcess::new("true", [""; 0]), OutputOptions::default(), collect)
             });

@@ -6,8 +6,10 @@ use std::net::Ipv6Addr;
 use std::rc::Rc;
 
 use crate::world::{Record, on_each_back_end, on_the_real_network};
-use twistor::endpoint::{ConnectUdp, DatagramEndpoint, datagram_from_string};
-use twistor::{Address, DatagramProtocol, DatagramTransport, Error, ListenUdp, ListenUnixDatagram, Reason};
+use twistor::endpoint::{DatagramEndpoint, datagram_from_string};
+use twistor::{
+    Address, ConnectUdp, DatagramProtocol, DatagramTransport, Error, ListenUdp, ListenUnixDatagram, Reason,
+};
 
 /// Sends a word when it begins, if it has one peer; keeps what comes, and sends it back if it is to.
 struct Words {

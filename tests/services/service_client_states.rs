@@ -105,7 +105,7 @@ const WAIT: Duration = Duration::from_secs(1);
 impl Bench {
     fn new(prepares: bool) -> Bench {
         let (attempts, record) = (Rc::default(), Record::new());
-        let backoff = Backoff { initial: WAIT, factor: 1.0, jitter: Duration::ZERO, ..Backoff::default() };
+        let backoff = Backoff { initial: WAIT, factor: 1.0, jitter: 0.0, ..Backoff::default() };
         let mut service = ClientService::new(Counting(Rc::clone(&attempts)), || Silent).retry(backoff);
         let preparation: Rc<RefCell<Option<PrepareToken>>> = Rc::default();
         if prepares {
@@ -163,7 +163,7 @@ impl Bench {
             }
             Place::GivenUp => {
                 let service = ClientService::new(Counting(Rc::clone(&bench.attempts)), || Silent);
-                bench.service = service.retry(Backoff { attempts: Some(1), ..Backoff::default() });
+                bench.service = service.retry(Backoff::default().give_up_after(1));
                 bench.start();
                 bench.fail();
             }

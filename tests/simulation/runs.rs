@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, idle_protocol, once};
-use twistor::sim::{CallKind, Chaos, FaultKind, Host, Link, RunError, Simulation, SocketOptions, Step};
+use twistor::sim::{
+    CallKind, Chaos, FaultKind, Host, Link, Simulation, SimulationError, SimulationStep, SocketOptions,
+};
 use twistor::{Phase, Protocol, Reactor, Settings, Signal, SystemEvent, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +36,7 @@ fn connected(seed: u64) -> (Simulation, Host, Host, Record) {
 fn a_run_that_waits_for_ever_says_who_waits_for_what() {
     let (mut simulation, ..) = connected(1);
     let error = simulation.run_until(|_| false).unwrap_err();
-    let RunError::Deadlock { at, waiting } = error else { panic!("{error}") };
+    let SimulationError::Deadlock { at, waiting } = error else { panic!("{error}") };
     // The connector's timeout was the last event.
     assert!(at.since_origin() >= SECOND);
     for line in [
@@ -74,7 +76,7 @@ fn a_circle_in_which_no_time_passes_is_found() {
     }
     again(simulation.reactor(host));
     let error = simulation.run_for(SECOND).unwrap_err();
-    assert!(matches!(error, RunError::Livelock { .. }), "{error}");
+    assert!(matches!(error, SimulationError::Livelock { .. }), "{error}");
     assert!(error.to_string().contains("busy is always busy"), "{error}");
 }
 
@@ -142,7 +144,7 @@ fn a_condition_that_begins_something_each_time_is_the_circle() {
             false
         })
         .unwrap_err();
-    assert!(matches!(error, RunError::Livelock { .. }), "{error}");
+    assert!(matches!(error, SimulationError::Livelock { .. }), "{error}");
     let text = "each step finds new work for client, started by the condition or the caller";
     assert!(error.to_string().contains(text), "{error}");
 }
@@ -186,7 +188,7 @@ fn a_panic_of_a_callback_ends_the_run_and_says_where() {
     let host = simulation.host("clumsy");
     simulation.reactor(host).call_later(SECOND, |_| panic!("no"));
     let error = simulation.run_for(2 * SECOND).unwrap_err();
-    let RunError::Panicked { host, at, text } = error else { panic!("{error}") };
+    let SimulationError::Panicked { host, at, text } = error else { panic!("{error}") };
     assert_eq!((host.as_str(), at.since_origin()), ("clumsy", SECOND));
     assert!(text.contains("no") && text.contains("a timed call"), "{text}");
 }
@@ -209,7 +211,7 @@ fn what_does_not_come_within_a_year_comes_too_late() {
     let host = simulation.host("patient");
     simulation.reactor(host).call_later(Duration::from_secs(400 * 24 * 3600), |_| {});
     let error = simulation.run_until(|_| false).unwrap_err();
-    assert!(matches!(error, RunError::TimedOut { .. }), "{error}");
+    assert!(matches!(error, SimulationError::TimedOut { .. }), "{error}");
 }
 
 #[test]
@@ -225,7 +227,7 @@ fn a_failed_boot_fails_a_restart_and_a_run_with_chaos() {
     assert!(simulation.restart(host).is_err(), "the address is nobody's");
     simulation.start_chaos(Chaos { strikes: vec![FaultKind::Kill], ..Chaos::default() });
     let error = simulation.run_for(60 * SECOND).unwrap_err();
-    assert!(matches!(&error, RunError::Failed { host, .. } if host == "server"), "{error}");
+    assert!(matches!(&error, SimulationError::Failed { host, .. } if host == "server"), "{error}");
 }
 
 // -- time --
@@ -242,7 +244,7 @@ fn idle_time_passes_all_the_same() {
 #[test]
 fn a_step_is_a_turn_or_a_time_or_nothing() {
     let mut simulation = Simulation::new(1);
-    assert_eq!(simulation.step().unwrap(), Step::Nothing);
+    assert_eq!(simulation.step().unwrap(), SimulationStep::Nothing);
     let host = simulation.host("host");
     let called = Rc::new(Cell::new(false));
     let told = Rc::clone(&called);
@@ -251,15 +253,15 @@ fn a_step_is_a_turn_or_a_time_or_nothing() {
     while !called.get() {
         steps.push(simulation.step().unwrap());
     }
-    assert!(steps.iter().all(|step| *step == Step::Turn(host)), "{steps:?}");
+    assert!(steps.iter().all(|step| *step == SimulationStep::Turn(host)), "{steps:?}");
     assert_eq!(simulation.turns(), steps.len() as u64);
     assert_eq!(simulation.now().since_origin(), SECOND);
-    while simulation.step().unwrap() != Step::Nothing {}
+    while simulation.step().unwrap() != SimulationStep::Nothing {}
     // The arrival of an unexpected datagram is an event without a turn.
     let socket = simulation.bind_datagrams(host, (simulation.address(host), 0).into()).unwrap();
     let other = simulation.host("other");
     socket.send_to(b"hello", (simulation.address(other), 9).into()).unwrap();
-    let Step::Time(at) = simulation.step().unwrap() else { panic!("somebody had a turn") };
+    let SimulationStep::Time(at) = simulation.step().unwrap() else { panic!("somebody had a turn") };
     assert_eq!(at.since_origin(), SECOND + Duration::from_millis(1));
 }
 
@@ -271,16 +273,16 @@ fn a_run_until_idle_ends_with_the_last_thing_that_happens() {
     simulation.run_until_idle(10 * SECOND).unwrap();
     assert_eq!(simulation.now().since_origin(), SECOND);
     simulation.reactor(host).call_later(11 * SECOND, |_| {});
-    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(RunError::TimedOut { .. })));
+    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(SimulationError::TimedOut { .. })));
 }
 
 #[test]
 fn what_is_scripted_for_later_is_not_idle_and_not_for_ever() {
     let mut simulation = Simulation::new(1);
     simulation.after(20 * SECOND, |_| {});
-    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(RunError::TimedOut { .. })));
+    assert!(matches!(simulation.run_until_idle(10 * SECOND), Err(SimulationError::TimedOut { .. })));
     simulation.after(Duration::from_secs(400 * 24 * 3600), |_| {});
-    assert!(matches!(simulation.run_until(|_| false), Err(RunError::TimedOut { .. })));
+    assert!(matches!(simulation.run_until(|_| false), Err(SimulationError::TimedOut { .. })));
 }
 
 #[test]

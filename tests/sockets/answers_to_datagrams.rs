@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::world::{Record, World, on_each_back_end};
 use socket2::{Domain, Protocol, Socket, Type};
 use twistor::sim::{CallKind, Errno, Fault, PacketKind, Verdict};
-use twistor::{Address, DatagramId, DatagramProtocol, DatagramTransport, ListenUdp, Reactor, SystemError};
+use twistor::{
+    Address, ConnectUdp, DatagramId, DatagramProtocol, DatagramTransport, ListenUdp, Reactor, SystemError,
+};
 
 struct Mailbox(Record);
 
@@ -45,8 +47,9 @@ impl Two<'_> {
         let (there, here) = (Record::new(), Record::new());
         let peer = reactor.listen_udp(world.anywhere(), Mailbox(there.clone())).unwrap();
         let to = host(&mut reactor, peer);
-        let client = reactor.connect_udp_with(to, ListenUdp::new(world.anywhere()), Mailbox(here.clone()));
-        let client = client.unwrap();
+        let local = ListenUdp::new(world.anywhere());
+        let connect = ConnectUdp { local, ..ConnectUdp::from(to) };
+        let client = reactor.connect_udp(connect, Mailbox(here.clone())).unwrap();
         world.run_until(&mut reactor, "started", |reactor| reactor.statistics().turns > 2);
         Two { world, reactor, there, here, peer, client }
     }

@@ -11,8 +11,8 @@ use crate::world::strace::under_strace;
 use crate::world::{Record, World, kind, on_each_back_end, on_the_real_network};
 use twistor::policy::EchoGuard;
 use twistor::{
-    Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Interface, ListenUdp, Reactor, Reason,
-    Settings, SystemError,
+    Address, ConnectUdp, DatagramId, DatagramProtocol, DatagramTransport, Error, Interface, ListenUdp,
+    Reactor, Reason, Settings, SystemError,
 };
 
 const SOCKETS: &str = "the other side is a socket of the system's";
@@ -278,7 +278,7 @@ fn a_write_that_cannot_be_sent_is_refused_with_what_is_wrong() {
         transport.write_to(b"fine", &Address::Udp(address)).unwrap();
         transport.stop_listening();
         assert!(matches!(transport.write(b"x"), Err(Error::NotConnected)));
-        let port_0 = (Ipv4Addr::LOCALHOST, 0);
+        let port_0 = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         assert!(reactor.connect_udp(port_0, Mailbox::new(&Record::new())).is_err());
         stop(world, &mut reactor, &[server]);
     });
@@ -469,7 +469,8 @@ fn an_ipv6_socket_uses_one_address_form_for_an_ipv4_peer() {
                     assert_eq!(from, Some(&Address::Udp(mapped)));
                 }
             });
-            let client = reactor.connect_udp_with(peer, both.clone(), told).unwrap();
+            let connect = ConnectUdp { local: both.clone(), ..ConnectUdp::from(peer) };
+            let client = reactor.connect_udp(connect, told).unwrap();
             let mut transport = reactor.datagram_transport(client).unwrap();
             assert_eq!(transport.peer(), Some(&Address::Udp(mapped)));
             for to in [plain, mapped] {
@@ -480,9 +481,9 @@ fn an_ipv6_socket_uses_one_address_form_for_an_ipv4_peer() {
             answers.take();
         }
         // An IPv4 socket accepts the mapped address too.
-        let client =
-            reactor.connect_udp_with(mapped, ListenUdp::new(world.anywhere()), Mailbox::new(&answers));
-        let client = client.unwrap();
+        let local = ListenUdp::new(world.anywhere());
+        let connect = ConnectUdp { local, ..ConnectUdp::from(mapped) };
+        let client = reactor.connect_udp(connect, Mailbox::new(&answers)).unwrap();
         let mut transport = reactor.datagram_transport(client).unwrap();
         assert_eq!(transport.peer(), Some(&Address::Udp(plain)));
         transport.write_to(b"hello", &Address::Udp(mapped)).unwrap();
@@ -499,7 +500,7 @@ fn a_peer_without_an_address_is_this_host_and_is_heard() {
         let everywhere = ListenUdp::new((Ipv4Addr::UNSPECIFIED, 0));
         let server = reactor.listen_udp(everywhere, Mailbox::new(&Record::new()).echoing()).unwrap();
         let port = host(&mut reactor, server).port();
-        let client = reactor.connect_udp((Ipv4Addr::UNSPECIFIED, port), Mailbox::new(&record)).unwrap();
+        let client = reactor.connect_udp(("0.0.0.0", port), Mailbox::new(&record)).unwrap();
         let mut transport = reactor.datagram_transport(client).unwrap();
         assert_eq!(transport.peer(), Some(&Address::Udp((Ipv4Addr::LOCALHOST, port).into())));
         transport.write(b"hello").unwrap();
@@ -672,7 +673,7 @@ fn an_answer_leaves_from_the_address_that_was_asked() {
                     transport.write(b"hello").unwrap();
                 }
             });
-            let client = reactor.connect_udp((asked, port), asks).unwrap();
+            let client = reactor.connect_udp(SocketAddr::from((asked, port)), asks).unwrap();
             world.run_until(&mut reactor, "all", |_| here.has("datagram last"));
             assert_eq!(here.count("datagram hello"), 5, "{at} {asked}");
             stop(world, &mut reactor, &[server, client]);

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, once};
-use twistor::endpoint::{ConnectUdp, DatagramEndpoint};
+use twistor::endpoint::DatagramEndpoint;
 use twistor::sim::{CallKind, Errno, Fault, Host, Link, Simulation};
 use twistor::{
-    Address, BuildContext, ClientFactory, ConnectTcp, Connector, DatagramProtocol, DatagramTransport, Error,
-    Factory, Protocol, Reason, Settings,
+    Address, BuildContext, ClientFactory, ConnectTcp, ConnectUdp, Connector, DatagramProtocol,
+    DatagramTransport, Error, Factory, Protocol, Reason, Settings,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

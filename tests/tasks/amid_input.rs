@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::world::on_each_back_end;
+use crate::world::{on_each_back_end, with_reactor};
 use twistor::stream::{StreamReader, StreamWriter, open_connection, start_server};
-use twistor::task::{Sender, channel, here, spawn, yield_now};
+use twistor::task::{Sender, channel, spawn, yield_now};
 use twistor::{Protocol, Transport};
 
 const CONNECTIONS: usize = 16;
@@ -52,7 +52,7 @@ fn tasks_run_amid_large_input_and_yield_until_the_next_turn() {
         let count = Rc::clone(&received);
         let task = reactor.spawn(async move {
             let note = |what| {
-                let turn = here().with_reactor(|reactor| reactor.statistics().turns).unwrap();
+                let turn = with_reactor(|reactor| reactor.statistics().turns);
                 heard.borrow_mut().push((what, turn));
             };
             while let Some(length) = receiver.recv().await {

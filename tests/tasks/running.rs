@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::world::{World, on_each_back_end, on_the_real_network, spend};
-use twistor::task::{self, TaskError, here, sleep, yield_now};
+use crate::world::{World, on_each_back_end, on_the_real_network, spend, with_reactor};
+use twistor::task::{self, TaskError, sleep, yield_now};
 use twistor::{Error, Handle, Phase, Reactor, SystemEvent};
 
 /// What happened, in order.
@@ -231,7 +231,7 @@ fn a_panic_while_dropping_an_unwanted_result_is_contained() {
         reactor.spawn(async { Bad }).detach();
         reactor.block_on(async { yield_now().await }).unwrap();
         assert!(world.logged().concat().contains("nobody wants it"));
-        assert!(Handle::current().is_none());
+        assert!(Handle::current().is_err());
         assert_nothing_left(&reactor);
     });
 }
@@ -250,7 +250,7 @@ fn what_is_thrown_may_panic_as_it_goes() {
         reactor.call_later(Duration::ZERO, |_| std::panic::panic_any(Bad));
         turns(&mut reactor, 3);
         assert_eq!((world.logged().len(), reactor.statistics().panics), (2, 2));
-        assert!(Handle::current().is_none());
+        assert!(Handle::current().is_err());
         assert_nothing_left(&reactor);
     });
 }
@@ -422,7 +422,7 @@ fn an_aborted_blocking_future_reaches_the_reactor_in_its_drop() {
     struct Reaches(Log);
     impl Drop for Reaches {
         fn drop(&mut self) {
-            let reached = Handle::current().is_some_and(|handle| handle.with_reactor(|_| ()).is_ok());
+            let reached = Handle::current().is_ok_and(|handle| handle.with_reactor(|_| ()).is_ok());
             self.0.note(format!("reached: {reached}"));
         }
     }
@@ -431,7 +431,7 @@ fn an_aborted_blocking_future_reaches_the_reactor_in_its_drop() {
         let reaches = Reaches(log.clone());
         let stopped = reactor.block_on(async move {
             let _reaches = reaches;
-            here().with_reactor(|reactor| reactor.stop()).unwrap();
+            with_reactor(|reactor| reactor.stop());
             pending::<()>().await;
         });
         assert!(matches!(stopped, Err(Error::Stopped)));
@@ -446,7 +446,7 @@ fn a_killed_process_reaches_nothing_as_its_tasks_go() {
     struct Reaches(Log, Handle);
     impl Drop for Reaches {
         fn drop(&mut self) {
-            let reached = Handle::current().is_some() || self.1.with_reactor(|_| ()).is_ok();
+            let reached = Handle::current().is_ok() || self.1.with_reactor(|_| ()).is_ok();
             self.0.note(format!("reached: {reached}"));
         }
     }
@@ -468,11 +468,11 @@ fn callbacks_of_a_nested_reactor_are_not_in_the_outer_task() {
     on_each_back_end(|world| {
         let (mut outer, mut inner) = (world.reactor(), world.reactor());
         let seen = outer.block_on(async move {
-            let (seen, own) = (Rc::new(Cell::new(None)), here());
+            let (seen, own) = (Rc::new(Cell::new(None)), Handle::current().unwrap());
             let note = Rc::clone(&seen);
-            inner.call_later(Duration::ZERO, move |_| note.set(Some(Handle::current().is_none())));
+            inner.call_later(Duration::ZERO, move |_| note.set(Some(Handle::current().is_err())));
             turns(&mut inner, 2);
-            assert!(here().is_same(&own));
+            assert!(Handle::current().unwrap().is_same(&own));
             seen.get()
         });
         assert_eq!(seen.unwrap(), Some(true));
@@ -484,7 +484,7 @@ fn a_block_on_that_is_stopped_says_so() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let stopped = reactor.block_on(async {
-            here().with_reactor(|reactor| reactor.stop()).unwrap();
+            with_reactor(|reactor| reactor.stop());
             pending::<()>().await;
         });
         assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
@@ -537,21 +537,21 @@ fn a_reactor_can_be_reached_inside_a_task_and_by_one_at_a_time() {
         let mut reactor = world.reactor();
         let handle = reactor.handle();
         assert!(matches!(handle.with_reactor(|_| ()), Err(Error::ReactorUnavailable)));
-        assert!(Handle::current().is_none());
+        assert!(Handle::current().is_err());
         let inner = handle.clone();
         let seen = reactor.block_on(async move {
-            assert!(here().is_same(&inner));
+            assert!(Handle::current().unwrap().is_same(&inner));
             let nested = inner.with_reactor(|reactor| {
                 let turned = reactor.iterate(None);
                 assert!(matches!(turned, Err(Error::AlreadyRunning)));
                 assert!(matches!(reactor.block_on(async {}), Err(Error::AlreadyRunning)));
-                here().with_reactor(|_| ())
+                Handle::current().unwrap().with_reactor(|_| ())
             });
             assert!(matches!(nested, Ok(Err(Error::ReactorUnavailable))));
             inner.with_reactor(|reactor| reactor.now()).unwrap()
         });
         assert!(seen.unwrap() <= reactor.now());
-        assert!(Handle::current().is_none());
+        assert!(Handle::current().is_err());
         // What was left over of the inner one wakes nobody.
         turns(&mut reactor, 2);
     });
@@ -563,9 +563,9 @@ fn a_reactor_inside_a_task_of_another_has_tasks_of_its_own() {
         let (mut outer, mut inner) = (world.reactor(), world.reactor());
         let inside = inner.handle();
         let same = outer.block_on(async move {
-            let before = here();
-            let own = inner.block_on(async { here() }).unwrap();
-            (own.is_same(&inside), here().is_same(&before))
+            let before = Handle::current().unwrap();
+            let own = inner.block_on(async { Handle::current().unwrap() }).unwrap();
+            (own.is_same(&inside), Handle::current().unwrap().is_same(&before))
         });
         assert_eq!(same.unwrap(), (true, true));
     });

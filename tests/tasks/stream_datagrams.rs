@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::world::on_each_back_end;
+use crate::world::{on_each_back_end, with_reactor};
 use twistor::stream::{ConnectError, DatagramStream, StreamError, open_datagram};
-use twistor::task::{here, join, sleep, timeout, yield_now};
+use twistor::task::{join, sleep, timeout, yield_now};
 use twistor::{Error, ListenUdp, Reason};
 
 const MOMENT: Duration = Duration::from_millis(2);
@@ -32,9 +32,7 @@ fn what_is_sent_is_received_whole_and_says_where_from() {
                 assert_eq!(client.recv().await.unwrap(), text);
             }
             assert!(client.is_empty());
-            assert!(
-                here().with_reactor(|reactor| reactor.datagram_transport(client.id()).is_some()).unwrap()
-            );
+            assert!(with_reactor(|reactor| reactor.datagram_transport(client.id()).is_some()));
         });
     });
 }
@@ -155,9 +153,7 @@ fn a_socket_that_is_closed_ends_the_wait_after_what_had_come() {
             let id = other.id();
             let close = async {
                 yield_now().await;
-                here()
-                    .with_reactor(|reactor| reactor.datagram_transport(id).unwrap().stop_listening())
-                    .unwrap();
+                with_reactor(|reactor| reactor.datagram_transport(id).unwrap().stop_listening());
             };
             let (received, ()) = join(other.recv(), close).await;
             assert_eq!(received, Err(StreamError::Lost(Reason::Done)));

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::on_each_back_end;
-use twistor::Reason;
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
-use twistor::task::{here, join, sleep, spawn, yield_now};
+use twistor::task::{join, sleep, spawn, yield_now};
+use twistor::{Handle, Reason};
 
 const MOMENT: Duration = Duration::from_millis(2);
 
@@ -163,7 +163,7 @@ fn they_can_be_dropped_where_no_task_is_polled() {
             })
             .unwrap();
             let (reader, writer) = open_connection(server.address()).await.unwrap();
-            here().call(move |_| {
+            Handle::current().unwrap().call(move |_| {
                 drop(reader);
                 writer.write(b"last words");
                 drop(writer);

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::world::{on_each_back_end, socket_address};
+use crate::world::{on_each_back_end, socket_address, with_reactor};
 use twistor::endpoint::client_from_string;
 use twistor::stream::{ConnectError, StreamError, StreamReader, StreamWriter, open_connection, start_server};
-use twistor::task::{here, join, timeout};
-use twistor::{ConnectTcp, ConnectUnix, Error, ListenTcp, ListenUnix, Reason, Settings};
+use twistor::task::{join, timeout};
+use twistor::{ConnectTcp, ConnectUnix, Error, Handle, ListenTcp, ListenUnix, Reason, Settings};
 
 const MOMENT: Duration = Duration::from_millis(2);
 
@@ -119,14 +119,12 @@ fn an_attempt_that_is_given_up_leaves_nothing() {
     on_each_back_end(|world| {
         let filtered = world.filtered();
         world.run_future(async {
-            let before = here().with_reactor(|reactor| reactor.resource_count()).unwrap();
+            let before = with_reactor(|reactor| reactor.resource_count());
             let opened = timeout(MOMENT, open_connection(filtered.address)).await;
             assert!(opened.is_err());
             twistor::task::yield_now().await;
             twistor::task::yield_now().await;
-            let left = here()
-                .with_reactor(|reactor| (reactor.resource_count(), reactor.connections().len()))
-                .unwrap();
+            let left = with_reactor(|reactor| (reactor.resource_count(), reactor.connections().len()));
             assert_eq!(left, (before, 0));
         });
     });
@@ -139,7 +137,7 @@ fn an_attempt_ends_with_its_reactor() {
         let mut reactor = world.reactor();
         let mut result = None;
         let ran = reactor.block_on(async {
-            here().call(|reactor| {
+            Handle::current().unwrap().call(|reactor| {
                 reactor.stop();
             });
             result = Some(open_connection(filtered.address).await.map(drop));

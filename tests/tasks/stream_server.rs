@@ -6,14 +6,14 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::on_each_back_end;
+use crate::world::{on_each_back_end, with_reactor};
 use twistor::Reason;
 use twistor::policy::limit_total;
 use twistor::stream::{
     ServerOptions, StreamError, StreamReader, StreamWriter, factory, open_connection, start_server,
     start_server_with,
 };
-use twistor::task::{here, sleep, timeout, yield_now};
+use twistor::task::{sleep, timeout, yield_now};
 
 const MOMENT: Duration = Duration::from_millis(2);
 
@@ -59,7 +59,7 @@ fn a_handler_task_has_its_peers_name_and_the_servers_location() {
             writer.write(b"x");
             reader.read_chunk(1).await.unwrap();
             assert_eq!(server.connections(), 1);
-            let tasks = here().with_reactor(|reactor| reactor.tasks()).unwrap();
+            let tasks = with_reactor(|reactor| reactor.tasks());
             let host = writer.host().unwrap().to_string();
             let task = tasks.iter().find(|task| task.name.as_deref() == Some(host.as_str())).unwrap();
             assert_eq!((task.location.file(), task.location.line()), (file!(), line));
@@ -304,7 +304,7 @@ fn handlers_end_with_their_reactor() {
                 yield_now().await;
             }
             yield_now().await;
-            here().with_reactor(|reactor| reactor.stop()).unwrap();
+            with_reactor(|reactor| reactor.stop());
             server.wait_closed().await;
             pending::<()>().await;
         });

@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::on_each_back_end;
+use crate::world::{on_each_back_end, with_reactor};
 use twistor::Reason;
 use twistor::sim::{Call, CallKind, Random, Rule, Simulation, Verdict};
 use twistor::stream::{StreamReader, StreamWriter, open_connection, start_server};
-use twistor::task::{here, sleep};
+use twistor::task::sleep;
 
 /// Counts how often anything is sent.
 struct Sends(Rc<Cell<usize>>);
@@ -65,14 +65,14 @@ fn stream_writes_stay_in_order_with_those_of_other_writers() {
             let id = one_writer.id().unwrap();
             let large = [b'L'; 40_000];
             one_writer.write(b"1");
-            here().with_reactor(|reactor| reactor.transport(id).unwrap().write(b"2")).unwrap();
+            with_reactor(|reactor| reactor.transport(id).unwrap().write(b"2"));
             one_writer.write(b"3");
             other_writer.write(b"x");
             one_writer.write(b"4");
             one_writer.write(&large);
             other_writer.write(&large);
             one_writer.write(b"5");
-            here().with_reactor(|reactor| reactor.transport(id).unwrap().write(b"6")).unwrap();
+            with_reactor(|reactor| reactor.transport(id).unwrap().write(b"6"));
             other_writer.write(b"y");
             one_writer.write(b"7");
             one_writer.write_eof();
@@ -137,7 +137,7 @@ fn what_a_task_has_sent_is_counted() {
         world.run_future(async {
             let server = start_server("127.0.0.1:0", sink).unwrap();
             let (_reader, writer) = open_connection(server.address()).await.unwrap();
-            let sent = || here().with_reactor(|reactor| reactor.statistics().bytes_sent).unwrap();
+            let sent = || with_reactor(|reactor| reactor.statistics().bytes_sent);
             let before = sent();
             writer.write(b"hello ");
             writer.write(b"there");

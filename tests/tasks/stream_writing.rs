@@ -3,12 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::on_each_back_end;
+use crate::world::{on_each_back_end, with_reactor};
 use twistor::stream::{
     ConnectError, Server, StreamError, StreamReader, StreamWriter, open_connection, start_server,
 };
-use twistor::task::{here, join, sleep, spawn, timeout, yield_now};
-use twistor::{Error, Reason};
+use twistor::task::{join, sleep, spawn, timeout, yield_now};
+use twistor::{Error, Handle, Reason};
 
 const MOMENT: Duration = Duration::from_millis(2);
 
@@ -50,7 +50,7 @@ fn the_facts_of_the_connection_can_be_asked_for() {
             assert!(host.port().is_some_and(|port| port > 0));
             assert_eq!(writer.id(), reader.id());
             let id = writer.id().unwrap();
-            assert!(here().with_reactor(|reactor| reactor.transport(id).is_some()).unwrap());
+            assert!(with_reactor(|reactor| reactor.transport(id).is_some()));
             writer.set_tcp_nodelay(false).unwrap();
             assert!(!writer.is_closing());
             assert_eq!(writer.reason(), None);
@@ -77,7 +77,7 @@ fn drain_waits_while_much_waits_to_be_sent() {
             })
             .unwrap();
             let (_reader, writer) = open_connection(server.address()).await.unwrap();
-            let high = here().with_reactor(|reactor| reactor.settings().high_water).unwrap();
+            let high = with_reactor(|reactor| reactor.settings().high_water);
             // Until the systems' own buffers are full.
             while timeout(MOMENT, writer.drain()).await.is_ok() {
                 writer.write(&[0; 50_000]);
@@ -230,7 +230,7 @@ fn a_writer_can_be_used_where_no_task_is_polled() {
             let writer = Rc::new(writer);
             for sleeps in [false, true] {
                 let there = Rc::clone(&writer);
-                here().call(move |_| {
+                Handle::current().unwrap().call(move |_| {
                     there.write(b"from a call, ");
                     there.write_sequence(&[b"in ", b"order, "]);
                     assert_eq!(there.write_buffer_size(), 0, "nobody can say");
@@ -244,7 +244,7 @@ fn a_writer_can_be_used_where_no_task_is_polled() {
                 writer.write(b"and a task after it. ");
             }
             let there = Rc::clone(&writer);
-            here().call(move |_| {
+            Handle::current().unwrap().call(move |_| {
                 there.write(b"The ");
                 there.write(b"end.");
                 there.write_eof();
@@ -264,7 +264,7 @@ fn what_waits_for_a_stopped_reactor_ends() {
         let ended = reactor.block_on(async {
             let server = echo();
             let (mut reader, writer) = open_connection(server.address()).await.unwrap();
-            here().with_reactor(|reactor| reactor.stop()).unwrap();
+            with_reactor(|reactor| reactor.stop());
             let both = join(reader.read_chunk(9), writer.wait_closed()).await;
             read = Some(both.0.map(<[u8]>::to_vec));
             closed = Some(both.1);

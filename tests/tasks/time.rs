@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::world::on_each_back_end;
-use twistor::task::{self, Tick, TimedOut, here, interval, sleep, sleep_until, timeout, yield_now};
+use crate::world::{on_each_back_end, with_reactor};
+use twistor::task::{self, Tick, TimedOut, interval, sleep, sleep_until, timeout, yield_now};
 use twistor::{Instant, Reactor};
 
 const MOMENT: Duration = Duration::from_millis(2);
 
 fn now() -> Instant {
-    here().with_reactor(|reactor| reactor.now()).unwrap()
+    with_reactor(|reactor| reactor.now())
 }
 
 fn assert_nothing_left(reactor: &Reactor) {
@@ -73,7 +73,7 @@ fn a_sleep_of_no_time_lets_everything_else_have_its_turn() {
         let mut reactor = world.reactor();
         let turns = reactor
             .block_on(async {
-                let turns = || here().with_reactor(|reactor| reactor.statistics().turns).unwrap();
+                let turns = || with_reactor(|reactor| reactor.statistics().turns);
                 let before = turns();
                 sleep(Duration::ZERO).await;
                 let after = turns();
@@ -95,9 +95,9 @@ fn a_sleep_that_is_dropped_leaves_no_timer() {
             .block_on(async move {
                 let mut asleep = Box::pin(sleep(Duration::from_secs(60)));
                 assert!(poll_fn(|context| Poll::Ready(asleep.as_mut().poll(context).is_pending())).await);
-                assert_eq!(here().with_reactor(|reactor| reactor.delayed_call_count()).unwrap(), 1);
+                assert_eq!(with_reactor(|reactor| reactor.delayed_call_count()), 1);
                 drop(asleep);
-                assert_eq!(here().with_reactor(|reactor| reactor.delayed_call_count()).unwrap(), 0);
+                assert_eq!(with_reactor(|reactor| reactor.delayed_call_count()), 0);
                 let mut asleep = Box::pin(sleep(Duration::from_secs(60)));
                 let _ = poll_fn(|context| Poll::Ready(asleep.as_mut().poll(context))).await;
                 keep.replace(Some(asleep));
@@ -119,13 +119,13 @@ fn a_sleep_moved_to_another_task_wakes_that_task_on_time() {
                 let began = now();
                 let mut asleep = Box::pin(sleep(MOMENT));
                 let _ = poll_fn(|context| Poll::Ready(asleep.as_mut().poll(context))).await;
-                assert_eq!(here().with_reactor(|reactor| reactor.delayed_call_count()).unwrap(), 1);
+                assert_eq!(with_reactor(|reactor| reactor.delayed_call_count()), 1);
                 let other = task::spawn(async move {
                     asleep.await;
                     now()
                 });
                 yield_now().await;
-                assert_eq!(here().with_reactor(|reactor| reactor.delayed_call_count()).unwrap(), 1);
+                assert_eq!(with_reactor(|reactor| reactor.delayed_call_count()), 1);
                 assert!(other.await.unwrap() - began >= MOMENT);
             })
             .unwrap();
@@ -162,7 +162,7 @@ fn a_sleep_polled_while_the_reactor_is_borrowed_still_wakes() {
                     polled += 1;
                     if polled <= 2 {
                         // First where it cannot begin, then where it cannot look.
-                        let poll = here().with_reactor(|_| asleep.as_mut().poll(context)).unwrap();
+                        let poll = with_reactor(|_| asleep.as_mut().poll(context));
                         assert!(poll.is_pending());
                         let _ = (polled == 2).then(|| context.waker().wake_by_ref());
                         return Poll::Pending;

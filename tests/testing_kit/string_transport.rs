@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use twistor::testing::{AccumulatingProtocol, ConnectionSetup, PeerEnd, Side, StringTransport, assert_clean};
+use twistor::testing::{AccumulatingProtocol, ConnectionSetup, PeerEnd, Role, StringTransport, assert_clean};
 use twistor::{Address, Producer, ProducerKind, Protocol, Reason, Settings, Transport};
 
 /// Answers each piece with a dot and its length, says hello, and does as it is told.
@@ -56,7 +56,7 @@ fn each_feed_is_one_piece_however_long_it_is() {
     }
     transport.feed(b"");
     transport.with(|seen, _| assert_eq!(seen.pieces, lengths));
-    let mut transport = StringTransport::client(AccumulatingProtocol::default());
+    let mut transport = ConnectionSetup::client().connect(AccumulatingProtocol::default());
     transport.feed(&vec![b'x'; 1_000_000]);
     transport.with(|seen, _| assert_eq!(seen.pieces, [1_000_000]));
 }
@@ -351,9 +351,9 @@ fn the_protocol_is_there_when_its_reactor_has_stopped() {
 #[test]
 fn a_server_and_a_client_know_their_addresses() {
     let text = |address: Address| address.to_string();
-    for (side, port, peer_port) in [(Side::Server, 80, 50_000), (Side::Client, 50_000, 80)] {
-        let setup = ConnectionSetup { side, ..ConnectionSetup::default() };
-        let mut transport = StringTransport::with_setup(setup, AccumulatingProtocol::default());
+    for (role, port, peer_port) in [(Role::Server, 80, 50_000), (Role::Client, 50_000, 80)] {
+        let setup = ConnectionSetup { role, ..ConnectionSetup::default() };
+        let mut transport = setup.connect(AccumulatingProtocol::default());
         transport.with(|_, transport| {
             assert_eq!(text(transport.host()), format!("192.0.2.1:{port}"));
             assert_eq!(text(transport.peer().clone()), format!("198.51.100.1:{peer_port}"));
@@ -367,13 +367,13 @@ fn a_server_and_a_client_know_their_addresses() {
         ] {
             let [host, peer] = [host, peer].map(|text| text.parse::<SocketAddr>().unwrap());
             let setup =
-                ConnectionSetup { side, host: Some(host), peer: Some(peer), ..ConnectionSetup::default() };
-            let mut transport = StringTransport::with_setup(setup, AccumulatingProtocol::default());
+                ConnectionSetup { role, host: Some(host), peer: Some(peer), ..ConnectionSetup::default() };
+            let mut transport = setup.connect(AccumulatingProtocol::default());
             assert_eq!(transport.address(), peer);
             transport.with(|seen, transport| {
                 assert_eq!(seen.peer, Some(peer.into()));
                 assert_eq!((transport.host(), transport.peer()), (host.into(), &peer.into()));
-                assert_eq!(transport.connect_time().is_some(), side == Side::Client);
+                assert_eq!(transport.connect_time().is_some(), role == Role::Client);
             });
             transport.feed(b"x");
             transport.with(|seen, _| assert_eq!(seen.data, b"x"));
@@ -387,7 +387,7 @@ fn a_server_and_a_client_know_their_addresses() {
 fn the_settings_are_those_of_the_setup() {
     let settings = Settings { write_buffer_limit: 1000, ..Settings::default() };
     let setup = ConnectionSetup { settings, ..ConnectionSetup::default() };
-    let mut transport = StringTransport::with_setup(setup, AccumulatingProtocol::default());
+    let mut transport = setup.connect(AccumulatingProtocol::default());
     transport.stop_reading();
     // The protocol is told to pause; what it writes after that is limited.
     transport.with(|_, transport| transport.write(&[b'x'; 5000]));

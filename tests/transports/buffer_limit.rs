@@ -180,7 +180,7 @@ fn so_is_one_in_a_string_transport_whatever_its_size() {
 fn what_waits_at_the_pause_does_not_count() {
     let settings = Settings { write_buffer_limit: 1000, ..Settings::default() };
     let setup = ConnectionSetup { settings, ..ConnectionSetup::default() };
-    let mut transport = StringTransport::with_setup(setup, AccumulatingProtocol::default());
+    let mut transport = setup.connect(AccumulatingProtocol::default());
     transport.stop_reading();
     // A high-water mark above the limit is reduced to the limit, so that `pause_writing` comes in
     // time.

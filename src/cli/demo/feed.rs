@@ -1,6 +1,6 @@
 //! The demo's traffic feed over HTTP: changing numbers, and a minimal server for them.
 
-use crate::report::clock::rfc3339;
+use crate::report::time_format::rfc3339;
 use crate::{Protocol, Reactor, Transport};
 use serde_json::json;
 use std::cell::RefCell;

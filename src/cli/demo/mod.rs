@@ -7,9 +7,10 @@ use self::world::World;
 use super::echo::Bytes;
 use super::{Failure, Outcome, span};
 use super::{output, writer};
-use crate::monitor::{self, Backoff, Monitor, Target};
+use crate::monitor::{self, Monitor, MonitorSettings, Target};
 use crate::report::{Painted, Palette};
-use crate::traffic::{self, Feed, FeedReader};
+use crate::service::Backoff;
+use crate::traffic::{self, Feed, FeedReader, FeedSettings};
 use crate::{Listener, Phase, Reactor, SystemEvent};
 use clap::Args;
 use std::cell::Cell;
@@ -128,11 +129,11 @@ fn watch(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Monit
     ];
     let targets: Result<Vec<Target>, _> = targets.into_iter().collect();
     let targets = targets.map_err(|error| Failure::Run(error.to_string()))?;
-    let settings = monitor::Settings {
+    let settings = MonitorSettings {
         interval: INTERVAL,
         timeout: TIMEOUT,
         backoff: Backoff { initial: Duration::from_millis(300), factor: 1.0, ..Backoff::default() },
-        ..monitor::Settings::default()
+        ..MonitorSettings::default()
     };
     let lines = monitor::TextReporter::new(writer::stdout(), output::clock(false), palette, world::NAMES);
     Ok(Monitor::start(reactor, targets, settings, lines))
@@ -145,14 +146,14 @@ fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<FeedRe
         Ok(Feed { name: name.to_owned(), url })
     };
     let pointer = |text: &str| text.parse().map_err(|error| bad(&error));
-    let settings = traffic::Settings {
+    let settings = FeedSettings {
         every: INTERVAL,
         timeout: TIMEOUT,
         fields: vec![pointer("/congestion/level")?, pointer("/trend")?, pointer("/vehicles")?],
         timestamp: Some(pointer("/updated")?),
-        ..traffic::Settings::default()
+        ..FeedSettings::default()
     };
-    let lines = traffic::TextReporter::new(writer::stdout(), output::clock(false), palette, world::NAMES);
+    let lines = traffic::TextObserver::new(writer::stdout(), output::clock(false), palette, world::NAMES);
     let feeds = vec![feed("roads", &world.roads)?, feed("silent", &world.silent)?];
     Ok(FeedReader::start(reactor, feeds, settings, lines))
 }

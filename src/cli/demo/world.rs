@@ -4,7 +4,7 @@
 use super::Bytes;
 use super::feed::{Roads, Server};
 use crate::cli::{Failure, writer};
-use crate::report::{Clock, Painted, Palette};
+use crate::report::{Painted, Palette, TimeFormat};
 use crate::{BuildContext, ConnectionId, Factory, Listener, Protocol, Reactor, Transport};
 use std::cell::RefCell;
 use std::io::Write;
@@ -20,7 +20,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn start(reactor: &mut Reactor, clock: Clock, palette: Palette) -> Result<World, Failure> {
+    pub(super) fn start(
+        reactor: &mut Reactor,
+        clock: TimeFormat,
+        palette: Palette,
+    ) -> Result<World, Failure> {
         let roads = Roads::start(reactor);
         let connections = DoorConnections::default();
         let world = World {
@@ -70,7 +74,7 @@ impl Protocol for DoorConnection {
 struct Door {
     listener: Listener,
     connections: DoorConnections,
-    clock: Clock,
+    clock: TimeFormat,
     palette: Palette,
 }
 

@@ -4,11 +4,11 @@ mod processes;
 
 use self::processes::LISTENING;
 use super::{Failure, Outcome, descriptors, number, output, parent_pipe, span, writer};
-use crate::endpoint::{ConnectUdp, ParseError, Registry};
+use crate::endpoint::{ParseError, Registry};
 use crate::escape::Escaped;
 use crate::policy::EchoGuard;
 use crate::{
-    Address, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor,
+    Address, ConnectUdp, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor,
     RemoteHandle, Settings, SystemEvent, Transport,
 };
 use clap::Args;

@@ -9,7 +9,7 @@ use crate::monitor::reporter::{Row, Summary};
 use crate::monitor::sparkline::sparkline;
 use crate::monitor::track::State;
 use crate::monitor::view::View;
-use crate::report::clock::Clock;
+use crate::report::time_format::TimeFormat;
 use crate::report::{Painted, Palette, fit};
 
 /// Renders the lines of a frame: at most one fewer than the terminal has rows, each at most as wide
@@ -18,7 +18,7 @@ pub(super) fn render(
     summary: &Summary<'_>,
     news: &[[Cell; 5]],
     (columns, rows): (u16, u16),
-    clock: &Clock,
+    clock: &TimeFormat,
     palette: &Palette,
     view: &View,
 ) -> Vec<String> {
@@ -59,7 +59,7 @@ pub(super) fn render(
     lines
 }
 
-fn title(summary: &Summary<'_>, columns: usize, clock: &Clock, palette: &Palette) -> String {
+fn title(summary: &Summary<'_>, columns: usize, clock: &TimeFormat, palette: &Palette) -> String {
     let count =
         |wanted: fn(State) -> bool| summary.rows.iter().filter(|row| wanted(row.track.state())).count();
     let down = count(|state| matches!(state, State::Down(_)));
@@ -239,7 +239,7 @@ pub(super) mod tests {
         targets: &[(Target, TargetTracker)],
         news: &[[Cell; 5]],
     ) -> Vec<String> {
-        let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
+        let clock = TimeFormat { zone: jiff::tz::TimeZone::UTC, date: false };
         render(&summary(targets, false), news, size, &clock, &Palette::plain(), &View::default())
     }
 

@@ -15,7 +15,7 @@ use super::lines::event_cells;
 use super::reporter::{Event, Reporter, Summary};
 use super::view::View;
 use crate::monitor::grid::Cell;
-use crate::report::clock::Clock;
+use crate::report::time_format::TimeFormat;
 use crate::report::{Painted, Palette, fit};
 use std::cell::Cell as Shared;
 use std::collections::VecDeque;
@@ -51,7 +51,7 @@ impl<W: Write> Screen for W {
 #[derive(Debug)]
 pub struct LiveTable<S: Screen> {
     out: S,
-    clock: Clock,
+    clock: TimeFormat,
     palette: Palette,
     /// Width of the column of names in the event list.
     names: usize,
@@ -63,7 +63,7 @@ pub struct LiveTable<S: Screen> {
 impl<S: Screen> LiveTable<S> {
     /// Creates a live table on `out`, a terminal of `size`. The column of target names in the event
     /// list is `names` wide.
-    pub fn new(out: S, clock: Clock, palette: Palette, names: usize, size: Size) -> LiveTable<S> {
+    pub fn new(out: S, clock: TimeFormat, palette: Palette, names: usize, size: Size) -> LiveTable<S> {
         LiveTable { out, clock, palette, names, size, view: View::default(), news: VecDeque::new() }
     }
 
@@ -163,7 +163,7 @@ mod tests {
     use unicode_width::UnicodeWidthStr;
 
     fn page(size: (u16, u16)) -> LiveTable<Vec<u8>> {
-        let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
+        let clock = TimeFormat { zone: jiff::tz::TimeZone::UTC, date: false };
         LiveTable::new(Vec::new(), clock, Palette::plain(), 12, Rc::new(Shared::new(size)))
     }
 
@@ -234,7 +234,7 @@ mod tests {
             }
         }
         let (shown, targets) = (Rc::new(RefCell::new(String::new())), targets(2));
-        let clock = Clock { zone: jiff::tz::TimeZone::UTC, date: false };
+        let clock = TimeFormat { zone: jiff::tz::TimeZone::UTC, date: false };
         let size = Rc::new(Shared::new((80, 24)));
         let mut page = LiveTable::new(Out(Rc::clone(&shown)), clock, Palette::plain(), 12, size);
         page.summary(&summary(&targets, false)).unwrap();

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::net::{Close, Instant, Readiness, Token};
-use crate::reactor::connection::{CloseLimit, Connection, Flow, Registered, State};
+use crate::reactor::connection::{Action, CloseLimit, Connection, Event, Flow, Registered, State};
 use crate::reactor::queues::{Callback, SocketDisposal};
 use crate::reactor::registry::Source;
 use crate::reactor::{Address, CallbackKind, ConnectionGuards, Reactor, Reason, TimedCall, Transport};
@@ -19,41 +19,29 @@ impl Reactor {
             let reason = connection.cold().close_reason.take();
             return self.queue_loss(token, reason.unwrap_or(Reason::Done));
         }
-        let eof = match connection.state {
-            State::Open | State::OutputClosing | State::OutputClosed => false,
-            State::InputClosed | State::InputClosedOutputClosing => true,
-            State::Closing { .. } => {
-                if let Some(limit) = within {
-                    self.limit_closing_total(token, limit);
-                }
-                return;
-            }
-            // Data received before the failure is no longer wanted.
-            State::Broken => return self.finish_broken(token),
-            State::Lost | State::Lingering => return,
-        };
-        connection.state = State::Closing { eof };
-        self.send.batching &= self.send.connection != token;
-        if let Some(limit) = within {
+        let action = self.change_state(token, Event::Close);
+        if let Some(limit) = within
+            && matches!(action, Action::Flush | Action::LimitClose)
+        {
             self.limit_closing_total(token, limit);
         }
+        match action {
+            Action::Flush => self.flush_after_callback(token),
+            Action::ReportBroken => self.finish_broken(token),
+            _ => {}
+        }
+    }
+
+    /// Queues a flush. The end of the connection's own callback flushes by itself.
+    fn flush_after_callback(&mut self, token: Token) {
         if self.send.connection != token {
             self.schedule_flush(token);
         }
     }
 
     pub(crate) fn lose_write_connection(&mut self, token: Token) {
-        let Some(connection) = self.registry.connection_mut(token) else {
-            return;
-        };
-        connection.state = match connection.state {
-            State::Open => State::OutputClosing,
-            State::InputClosed => State::InputClosedOutputClosing,
-            _ => return,
-        };
-        self.send.batching &= self.send.connection != token;
-        if self.send.connection != token {
-            self.schedule_flush(token);
+        if self.change_state(token, Event::CloseOutput) == Action::Flush {
+            self.flush_after_callback(token);
         }
     }
 
@@ -75,57 +63,58 @@ impl Reactor {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
-        let waits = connection.unsent() > 0 || connection.has_producer() || connection.layers_send();
-        let limited = connection.cold.as_ref().is_some_and(|cold| cold.close_limit.is_some());
-        match connection.state {
-            State::OutputClosing | State::InputClosedOutputClosing if !waits => {
-                match self.net.shutdown_write(token) {
-                    // A peer that is gone does not need the FIN. The read side reports the loss.
-                    Err(error) if error.kind() != io::ErrorKind::NotConnected => {
-                        return self.output_failed(token, "shutdown", &error);
-                    }
-                    _ => {}
-                }
-                connection.write_closed_pending = true;
-                let both = connection.state == State::InputClosedOutputClosing;
-                connection.state = match both {
-                    true => State::Closing { eof: true },
-                    false => State::OutputClosed,
-                };
-                // Reading may continue for any length of time.
-                let limit = connection.cold.as_mut().and_then(|cold| cold.close_limit.take_if(|_| !both));
-                if let Some(limit) = limit {
-                    self.timers.cancel(limit.timer);
-                }
-                self.queues.callbacks.push(Callback::WriteConnectionLost(token));
-                if both {
-                    self.schedule_flush(token);
-                }
-            }
-            State::Closing { eof } if !waits => {
-                // Closing a pipe never destroys data that its reader has not read yet.
-                let at_risk = connection.wrote
-                    && !eof
-                    && connection.peer != Address::Pipe
-                    && !self.settings.linger.is_zero();
-                let disposal = match at_risk && self.net.shutdown_write(token).is_ok() {
-                    true => SocketDisposal::Linger,
-                    false => SocketDisposal::Close(Close::Graceful),
-                };
-                let close_reason =
-                    self.registry.connection_mut(token).and_then(|c| c.cold.as_mut()?.close_reason.take());
-                let reason = close_reason.unwrap_or(Reason::Done);
-                self.end(token, reason, disposal);
-            }
+        if connection.unsent() > 0 || connection.has_producer() || connection.layers_send() {
+            let limited = connection.cold.as_ref().is_some_and(|cold| cold.close_limit.is_some());
             // No limit for a child process, which may read slowly. Its exit ends the wait.
-            State::Closing { .. } | State::OutputClosing | State::InputClosedOutputClosing
-                if !limited && !connection.is_child_pipe() =>
-            {
+            if connection.state.closes_when_sent() && !limited && !connection.is_child_pipe() {
                 let limit = self.settings.close_timeout;
                 self.limit_closing(token, limit, None);
             }
+            return;
+        }
+        match connection.state.on(Event::OutputDone).1 {
+            Action::SendFin => self.send_fin(token, false),
+            Action::SendLastFin => self.send_fin(token, true),
+            Action::Disconnect { eof } => self.disconnect(token, eof),
             _ => {}
         }
+    }
+
+    /// Sends our FIN. `last`: the peer's was read before, so the connection closes.
+    fn send_fin(&mut self, token: Token, last: bool) {
+        match self.net.shutdown_write(token) {
+            // A peer that is gone does not need the FIN. The read side reports the loss.
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                return self.output_failed(token, "shutdown", &error);
+            }
+            _ => {}
+        }
+        self.change_state(token, Event::OutputDone);
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        connection.write_closed_pending = true;
+        // Reading may continue for any length of time.
+        let limit = connection.cold.as_mut().and_then(|cold| cold.close_limit.take_if(|_| !last));
+        if let Some(limit) = limit {
+            self.timers.cancel(limit.timer);
+        }
+        self.queues.callbacks.push(Callback::WriteConnectionLost(token));
+        if last {
+            self.schedule_flush(token);
+        }
+    }
+
+    /// Ends a connection whose output is sent. `eof`: the peer's FIN was read.
+    fn disconnect(&mut self, token: Token, eof: bool) {
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        // Closing a pipe never destroys data that its reader has not read yet.
+        let at_risk =
+            connection.wrote && !eof && connection.peer != Address::Pipe && !self.settings.linger.is_zero();
+        let close_reason = connection.cold.as_mut().and_then(|cold| cold.close_reason.take());
+        let disposal = match at_risk && self.net.shutdown_write(token).is_ok() {
+            true => SocketDisposal::Linger,
+            false => SocketDisposal::Close(Close::Graceful),
+        };
+        self.end(token, close_reason.unwrap_or(Reason::Done), disposal);
     }
 
     /// Calls `write_connection_lost` once our FIN was sent, if it is still pending.
@@ -227,17 +216,13 @@ impl Reactor {
     }
 
     pub(in crate::reactor) fn end(&mut self, token: Token, reason: Reason, disposal: SocketDisposal) {
-        let Some(connection) = self.registry.connection_mut(token) else {
-            return;
-        };
-        if matches!(connection.state, State::Lost | State::Lingering) {
+        if self.change_state(token, Event::Ended) != Action::QueueLoss {
             return;
         }
-        connection.state = State::Lost;
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         // Nothing waits to be sent any more.
         connection.flow = Flow::Open;
         connection.clear_layers();
-        self.send.batching &= self.send.connection != token;
         connection.outgoing = Vec::new();
         connection.sent = 0;
         self.queues.callbacks.push(Callback::Lost(token, reason, disposal));
@@ -323,10 +308,10 @@ impl Reactor {
     /// Starts lingering, after our FIN was sent. Closing the socket now would answer further input
     /// with a reset, which could destroy data that the peer has not read yet.
     fn start_lingering(&mut self, token: Token) {
-        let Some(connection) = self.registry.connection_mut(token) else {
+        if self.change_state(token, Event::Lingers) != Action::Linger {
             return;
-        };
-        connection.state = State::Lingering;
+        }
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         connection.readiness.insert(Readiness::READABLE);
         let linger = self.settings.linger;
         let last = self.now() + linger.saturating_mul(MAX_LINGER_FACTOR);

@@ -8,11 +8,13 @@ pub(crate) mod options;
 pub(in crate::reactor) mod producer;
 pub(in crate::reactor) mod read;
 pub(in crate::reactor) mod read_handoff;
+mod state;
 pub(in crate::reactor) mod transport;
 pub(in crate::reactor) mod write;
 pub(in crate::reactor) mod write_batch;
 use std::time::Duration;
 
+pub(in crate::reactor) use self::state::{Action, Event, State};
 use crate::net::{Instant, Readiness, Token};
 use crate::reactor::connection::fd_passing::FdQueue;
 use crate::reactor::layer::stack::Layers;
@@ -32,7 +34,7 @@ pub(crate) struct Connection {
     pub(crate) outgoing: Vec<u8>,
     pub(crate) sent: usize,
     pub(crate) cold: Option<Box<ColdState>>,
-    pub(crate) state: State,
+    pub(in crate::reactor) state: State,
     /// Reasons not to read. Data stays in the kernel.
     pub(crate) pauses: Pauses,
     pub(crate) flow: Flow,
@@ -53,72 +55,6 @@ pub(crate) struct Connection {
     pub(crate) flush_scheduled: bool,
     /// Queued for another share in the next turn.
     pub(crate) resume_scheduled: bool,
-}
-
-/// The lifecycle state of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Bytes flow both ways.
-    Open,
-    /// The peer's FIN was read. Writing continues.
-    InputClosed,
-    /// Our FIN is sent once all output is sent. Reading continues.
-    OutputClosing,
-    /// Our FIN was sent. Reading continues.
-    OutputClosed,
-    /// The peer's FIN was read. Ours is sent once all output is sent.
-    InputClosedOutputClosing,
-    /// A write failed. Data received before is still delivered, then the connection is lost.
-    Broken,
-    /// After `lose_connection`: closes once all output is sent. `eof`: the peer's FIN was read.
-    Closing { eof: bool },
-    /// The loss is queued. `connection_lost` is the only callback that follows.
-    Lost,
-    /// The loss was delivered and our FIN was sent. Further input is discarded.
-    Lingering,
-}
-
-impl State {
-    /// Whether input is read.
-    pub(crate) fn reads(self) -> bool {
-        match self {
-            State::Open | State::OutputClosing | State::OutputClosed | State::Broken | State::Lingering => {
-                true
-            }
-            State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } | State::Lost => {
-                false
-            }
-        }
-    }
-
-    /// Whether queued output is sent.
-    pub(crate) fn sends(self) -> bool {
-        match self {
-            State::Open
-            | State::InputClosed
-            | State::OutputClosing
-            | State::InputClosedOutputClosing
-            | State::Closing { .. } => true,
-            State::OutputClosed | State::Broken | State::Lost | State::Lingering => false,
-        }
-    }
-
-    /// Whether no further data is sent or delivered.
-    pub(crate) fn is_over(self) -> bool {
-        matches!(self, State::Lost | State::Lingering)
-    }
-
-    /// Whether the connection is closing, broken or lost.
-    pub(crate) fn is_closing(self) -> bool {
-        match self {
-            State::Closing { .. } | State::Broken | State::Lost | State::Lingering => true,
-            State::Open
-            | State::InputClosed
-            | State::OutputClosing
-            | State::OutputClosed
-            | State::InputClosedOutputClosing => false,
-        }
-    }
 }
 
 /// The water-mark state of a connection's output.

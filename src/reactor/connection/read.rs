@@ -4,7 +4,7 @@ use std::io;
 
 use crate::net::{Instant, Readiness, RecvBatch, Token};
 use crate::reactor::connection::read_handoff::{Handoff, worth_handing_off};
-use crate::reactor::connection::{Pauses, State};
+use crate::reactor::connection::{Action, Event, Pauses, State};
 use crate::reactor::{CallbackKind, Pass, Protocol, Reactor, Reason, SystemError};
 
 /// Input state of the turn: the read buffer, its limits and hand-off, and the datagram batch.
@@ -177,21 +177,12 @@ impl Reactor {
         // Our FIN may have been sent before the peer's arrived, and the peer may have waited for
         // it.
         self.notify_write_closed(token);
-        let Some(connection) = self.registry.connection_mut(token) else {
-            return;
-        };
-        let next = match connection.state {
-            State::Open => State::InputClosed,
-            State::OutputClosing => State::InputClosedOutputClosing,
-            // Both directions are shut, so the connection ends, and the protocol cannot keep it.
-            State::OutputClosed => State::Closing { eof: true },
-            State::Broken => return self.finish_broken(token),
-            State::Lingering => return self.end_lingering(token),
-            State::InputClosed | State::InputClosedOutputClosing | State::Closing { .. } | State::Lost => {
-                return;
-            }
-        };
-        connection.state = next;
+        match self.change_state(token, Event::InputEnded) {
+            Action::DeliverEof => {}
+            Action::ReportBroken => return self.finish_broken(token),
+            Action::EndLingering => return self.end_lingering(token),
+            _ => return,
+        }
         self.call_protocol(token, CallbackKind::ReadConnectionLost, |protocol, transport| {
             protocol.read_connection_lost(transport);
         });

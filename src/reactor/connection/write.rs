@@ -5,7 +5,7 @@ use std::io;
 
 use crate::net::{Readiness, Token};
 use crate::reactor::connection::write_batch::{WRITE_BATCH_SIZE, recycle_buffer};
-use crate::reactor::connection::{Connection, Flow, Pauses, State};
+use crate::reactor::connection::{Action, Connection, Event, Flow, Pauses, State};
 use crate::reactor::queues::Callback;
 use crate::reactor::{Reactor, Reason, SystemError};
 
@@ -400,16 +400,18 @@ impl Reactor {
 
     pub(in crate::reactor) fn output_failed(&mut self, token: Token, call: &'static str, error: &io::Error) {
         let reason = Reason::Lost(SystemError::new(call, error));
-        let Some(connection) = self.registry.connection_mut(token) else {
+        let reads = self
+            .registry
+            .connection(token)
+            .is_some_and(|connection| connection.state.reads() && !connection.pauses.has(Pauses::PROTOCOL));
+        if self.change_state(token, Event::OutputFailed) != Action::DiscardOutput {
             return;
-        };
+        }
+        let Some(connection) = self.registry.connection_mut(token) else { return };
         connection.outgoing = Vec::new();
         connection.sent = 0;
         connection.drop_fds();
-        self.send.batching &= self.send.connection != token;
         connection.clear_layers();
-        let reads = connection.state.reads() && !connection.pauses.has(Pauses::PROTOCOL);
-        connection.state = State::Broken;
         if reads {
             // Earlier input is delivered first. The end of the input then reports the loss.
             connection.cold().broken = Some(reason);

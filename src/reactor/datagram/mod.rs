@@ -1,5 +1,6 @@
 //! Datagram sockets: the protocol trait, the socket's slot, and its start and stop.
 
+pub(in crate::reactor) mod connect;
 pub(in crate::reactor) mod options;
 pub(in crate::reactor) mod read;
 pub(in crate::reactor) mod resolve;

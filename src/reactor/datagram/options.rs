@@ -168,26 +168,6 @@ impl Reactor {
         self.open_udp(&address.try_into().map_err(Into::into)?, None, Box::new(protocol))
     }
 
-    /// Opens a UDP socket connected to one peer. Datagrams from other addresses are dropped. If the
-    /// peer's port is closed, its ICMP answer is delivered to
-    /// [`DatagramProtocol::connection_refused`]. (Twisted: `IUDPTransport.connect`.)
-    ///
-    /// The peer is an IP address. Host names have to be looked up before ([`Reactor::resolve`]). If
-    /// `options` has the address `0.0.0.0:0`, the socket takes the peer's address family.
-    ///
-    /// # Errors
-    /// - [`Error::BadAddress`]: the peer's port is 0, or the addresses are of different families
-    /// - [`Error::CannotListen`]
-    /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
-    pub fn connect_udp_with(
-        &mut self,
-        peer: SocketAddr,
-        options: ListenUdp,
-        protocol: impl DatagramProtocol,
-    ) -> Result<DatagramId> {
-        self.open_udp(&options, Some(peer), Box::new(protocol))
-    }
-
     /// Opens a UDP socket for a boxed protocol, connected if there is a peer.
     pub(crate) fn open_udp(
         &mut self,
@@ -207,23 +187,6 @@ impl Reactor {
             return Err(bad("an IPv4 socket cannot send to an IPv6 address"));
         }
         self.open_datagram(&options.open(Some(peer)), protocol, options.max_size)
-    }
-
-    /// Opens a UDP socket connected to one peer, from a port that the kernel chooses.
-    ///
-    /// # Errors
-    /// As [`connect_udp_with`](Reactor::connect_udp_with).
-    pub fn connect_udp(
-        &mut self,
-        peer: impl Into<SocketAddr>,
-        protocol: impl DatagramProtocol,
-    ) -> Result<DatagramId> {
-        let peer = peer.into();
-        let bind = match peer {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        self.connect_udp_with(peer, ListenUdp::new(bind), protocol)
     }
 
     /// Opens a UNIX datagram socket. Datagrams are kept in order and not lost. (Twisted:

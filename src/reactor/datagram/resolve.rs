@@ -15,7 +15,7 @@ impl Reactor {
     /// As [`open_udp`](Reactor::open_udp) with a peer given by host name. The socket is connected
     /// to the first address for which that succeeds. Writes are queued until then. If no address
     /// works, `stop_protocol` is called.
-    pub(crate) fn open_udp_to(
+    pub(in crate::reactor) fn open_udp_to(
         &mut self,
         host: &str,
         port: u16,

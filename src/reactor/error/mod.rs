@@ -58,8 +58,6 @@ pub enum Error {
     NotListening,
     /// The connector is not connecting. (Twisted: `NotConnectingError`.)
     NotConnecting,
-    /// The connector is not disconnected. (Twisted: a `RuntimeError`.)
-    NotDisconnected,
     /// The connection already has a producer. (Twisted: a `RuntimeError`.)
     ProducerRegistered,
     /// The trigger has run or was removed. (Twisted: a `ValueError`.)
@@ -126,7 +124,6 @@ impl fmt::Display for Error {
             Error::TimerNotActive => f.write_str("the timed call has already run or was cancelled"),
             Error::NotListening => f.write_str("the listener has already stopped"),
             Error::NotConnecting => f.write_str("the connector is not connecting"),
-            Error::NotDisconnected => f.write_str("the connector is not disconnected"),
             Error::ProducerRegistered => f.write_str("the connection already has a producer"),
             Error::NoSuchTrigger => f.write_str("the trigger has run or was removed"),
             Error::QueueFull(limit) => write!(f, "the queue is full: its limit is {limit}"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::reactor::panic_message;
 use crate::service::client::Waiter;
 use crate::service::client::state::{Effect, Event};
-use crate::service::{AttemptError, ClientService, ClientState, ConnectError, PrepareToken};
+use crate::service::{AttemptError, ClientService, ClientServiceError, ClientState, PrepareToken};
 use crate::{
     BuildContext, ClientFactory, ConnectionId, Connector, Factory, Layer, Protocol, Reactor, Reason,
 };
@@ -75,7 +75,7 @@ impl ClientService {
                 };
                 let failed: Vec<Waiter> = client.waiters.extract_if(.., limit_reached).collect();
                 for Waiter { failures, call, .. } in failed {
-                    let answer = ConnectError::Failed { failures, last: why.clone() };
+                    let answer = ClientServiceError::Failed { failures, last: why.clone() };
                     reactor.call_later(Duration::ZERO, move |reactor| call(reactor, Err(answer)));
                 }
             }
@@ -130,7 +130,8 @@ impl ClientService {
             (Rc::clone(&client.policy), client.history.failures, client.attempt)
         };
         let label = self.label();
-        let wait = catch_unwind(AssertUnwindSafe(|| policy(failures, random))).unwrap_or_else(|panic| {
+        let wait = catch_unwind(AssertUnwindSafe(|| policy.next_delay(failures, random)));
+        let wait = wait.unwrap_or_else(|panic| {
             log_error!("{label}: the retry policy panicked: {}", Escaped(panic_message(&*panic)));
             None
         });

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::endpoint::ClientEndpoint;
 use crate::reactor::Completion;
 use crate::service::client::state::{AttemptHistory, Event};
-use crate::service::{Backoff, ClientState, ConnectError, Failure, RetryPolicy, Service, StopToken};
+use crate::service::{Backoff, ClientServiceError, ClientState, Failure, RetryPolicy, Service, StopToken};
 use crate::{ConnectionId, ConnectorId, DelayedCall, Factory, Reactor};
 
 /// Keeps one connection to an endpoint open while it runs. (Twisted: `ClientService`.)
@@ -46,13 +46,15 @@ use crate::{ConnectionId, ConnectorId, DelayedCall, Factory, Reactor};
 #[derive(Clone)]
 pub struct ClientService {
     name: Option<Rc<str>>,
+    /// Number of failures after which callers of `when_connected` get an error.
+    max_failures: Option<u32>,
     pub(in crate::service) client: Rc<RefCell<Client>>,
     pub(in crate::service) factory: Rc<RefCell<dyn Factory>>,
 }
 
 pub(in crate::service) struct Client {
     pub(in crate::service) endpoint: Rc<dyn ClientEndpoint>,
-    pub(in crate::service) policy: Rc<RetryPolicy>,
+    pub(in crate::service) policy: Rc<dyn RetryPolicy>,
     /// `None` while it is being called.
     pub(in crate::service) prepare: Option<Prepare>,
     pub(in crate::service) prepares: bool,
@@ -78,7 +80,8 @@ pub(in crate::service) struct Waiter {
     pub(in crate::service) call: WaiterCall,
 }
 
-pub(in crate::service) type WaiterCall = Box<dyn FnOnce(&mut Reactor, Result<ConnectionId, ConnectError>)>;
+pub(in crate::service) type WaiterCall =
+    Box<dyn FnOnce(&mut Reactor, Result<ConnectionId, ClientServiceError>)>;
 
 /// Token of a connection that is being prepared. Reports the result. Dropping it reports a failure.
 #[must_use = "dropping it reports that the preparation failed"]
@@ -107,7 +110,7 @@ impl ClientService {
     pub fn new(endpoint: impl ClientEndpoint + 'static, factory: impl Factory) -> ClientService {
         let client = Client {
             endpoint: Rc::new(endpoint),
-            policy: Rc::new(Backoff::default().policy()),
+            policy: Rc::new(Backoff::default()),
             prepare: None,
             prepares: false,
             prepare_limit: Duration::from_secs(30),
@@ -121,6 +124,7 @@ impl ClientService {
         };
         ClientService {
             name: None,
+            max_failures: None,
             client: Rc::new(RefCell::new(client)),
             factory: Rc::new(RefCell::new(factory)),
         }
@@ -132,15 +136,9 @@ impl ClientService {
         self
     }
 
-    /// Sets the delay before the next attempt. Default: [`Backoff::default`]. (Twisted:
-    /// `retryPolicy`.)
-    pub fn retry(self, backoff: Backoff) -> ClientService {
-        self.retry_with(backoff.policy())
-    }
-
-    /// Sets the delay as a function of the number of consecutive failures and of 64 random bits.
-    /// Zero failures means that a connection was lost. `None` gives up.
-    pub fn retry_with(self, policy: impl Fn(u32, u64) -> Option<Duration> + 'static) -> ClientService {
+    /// Sets the delay before the next attempt: a [`Backoff`] or another [`RetryPolicy`]. Default:
+    /// [`Backoff::default`]. (Twisted: `retryPolicy`.)
+    pub fn retry(self, policy: impl RetryPolicy) -> ClientService {
         self.client.borrow_mut().policy = Rc::new(policy);
         self
     }
@@ -185,28 +183,36 @@ impl ClientService {
         self
     }
 
+    /// Sets after how many consecutive failures a caller of
+    /// [`when_connected`](ClientService::when_connected) gets an error, counted from its call; 0
+    /// counts as 1. Default: no limit. (Twisted: `failAfterFailures`.)
+    ///
+    /// The limit is of this handle. Other clones keep theirs, and the service goes on trying.
+    ///
+    /// ```
+    /// # use twistor::service::ClientService;
+    /// # fn example(service: &ClientService, reactor: &mut twistor::Reactor) {
+    /// service.clone().fail_after_failures(3).when_connected(reactor, |_, connection| {
+    ///     println!("{}", if connection.is_ok() { "connected" } else { "not yet" });
+    /// });
+    /// # }
+    /// ```
+    pub fn fail_after_failures(mut self, failures: u32) -> ClientService {
+        self.max_failures = Some(failures.max(1));
+        self
+    }
+
     /// Calls `call` with the current connection or with the next one, never within this call.
     /// (Twisted: `whenConnected`.)
     ///
-    /// `call` gets an error if the service is stopped or its retry policy gives up.
+    /// `call` gets an error if the service is stopped, if its retry policy gives up, or after as
+    /// many failures as [`fail_after_failures`](ClientService::fail_after_failures) has set.
     pub fn when_connected(
         &self,
         reactor: &mut Reactor,
-        call: impl FnOnce(&mut Reactor, Result<ConnectionId, ConnectError>) + 'static,
+        call: impl FnOnce(&mut Reactor, Result<ConnectionId, ClientServiceError>) + 'static,
     ) {
-        self.wait(reactor, Waiter { max_failures: None, failures: 0, call: Box::new(call) });
-    }
-
-    /// Like [`when_connected`](ClientService::when_connected), but gives up after `failures`
-    /// consecutive failures from now on; 0 counts as 1. (Twisted:
-    /// `whenConnected(failAfterFailures)`.)
-    pub fn when_connected_or_failed(
-        &self,
-        reactor: &mut Reactor,
-        failures: u32,
-        call: impl FnOnce(&mut Reactor, Result<ConnectionId, ConnectError>) + 'static,
-    ) {
-        self.wait(reactor, Waiter { max_failures: Some(failures.max(1)), failures: 0, call: Box::new(call) });
+        self.wait(reactor, Waiter { max_failures: self.max_failures, failures: 0, call: Box::new(call) });
     }
 
     /// Current state.
@@ -258,7 +264,7 @@ impl ClientService {
     pub(in crate::service) fn answer(&self, reactor: &mut Reactor, waiter: Waiter) {
         let answer = match self.state() {
             ClientState::Connected(connection) => Ok(connection),
-            ClientState::Stopped | ClientState::Stopping => Err(ConnectError::Cancelled),
+            ClientState::Stopped | ClientState::Stopping => Err(ClientServiceError::Cancelled),
             ClientState::GivenUp => Err(self.client.borrow().history.no_connection()),
             // The connection was lost meanwhile.
             _ => return self.client.borrow_mut().waiters.push(waiter),

@@ -48,7 +48,7 @@ pub enum AttemptError {
 /// Failure to obtain a connection, reported to waiting callers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ConnectError {
+pub enum ClientServiceError {
     /// The service was stopped. (Twisted: `CancelledError`.)
     Cancelled,
     /// Too many consecutive attempts failed.
@@ -93,7 +93,7 @@ pub(in crate::service) enum Effect {
     /// Counts a failed attempt. Waiting callers whose limit of failures is reached get an error.
     CountFailure(AttemptError),
     /// Passes an error to all waiting callers.
-    FailWaiters(ConnectError),
+    FailWaiters(ClientServiceError),
     /// Reports that the service has stopped.
     Finish,
 }
@@ -116,19 +116,19 @@ impl ClientState {
             (S::Stopping, Event::Start) => (S::Restarting, vec![]),
 
             (S::New | S::Stopped, Event::Stop) => {
-                (S::Stopped, vec![Effect::FailWaiters(ConnectError::Cancelled), Effect::Finish])
+                (S::Stopped, vec![Effect::FailWaiters(ClientServiceError::Cancelled), Effect::Finish])
             }
             (S::GivenUp, Event::Stop) => (S::Stopped, vec![Effect::Finish]),
             (S::Waiting, Event::Stop) => {
-                let fail = Effect::FailWaiters(ConnectError::Cancelled);
+                let fail = Effect::FailWaiters(ClientServiceError::Cancelled);
                 (S::Stopped, vec![Effect::CancelTimer, fail, Effect::StopFactory, Effect::Finish])
             }
             (S::Connecting | S::Preparing(_) | S::Discarding | S::Connected(_), Event::Stop) => {
-                let fail = Effect::FailWaiters(ConnectError::Cancelled);
+                let fail = Effect::FailWaiters(ClientServiceError::Cancelled);
                 (S::Stopping, vec![Effect::CancelTimer, fail, Effect::Disconnect])
             }
             (S::Stopping | S::Restarting, Event::Stop) => {
-                (S::Stopping, vec![Effect::FailWaiters(ConnectError::Cancelled)])
+                (S::Stopping, vec![Effect::FailWaiters(ClientServiceError::Cancelled)])
             }
             (S::Stopping, Event::Failed(_) | Event::Lost(_)) => {
                 (S::Stopped, vec![Effect::StopFactory, Effect::Finish])
@@ -184,11 +184,11 @@ impl AttemptHistory {
         Effect::CountFailure(why)
     }
 
-    pub(in crate::service) fn no_connection(&self) -> ConnectError {
+    pub(in crate::service) fn no_connection(&self) -> ClientServiceError {
         match &self.last {
-            Some(last) => ConnectError::Failed { failures: self.failures, last: last.clone() },
+            Some(last) => ClientServiceError::Failed { failures: self.failures, last: last.clone() },
             // The retry policy does not want a lost connection to be replaced.
-            None => ConnectError::Cancelled,
+            None => ClientServiceError::Cancelled,
         }
     }
 }
@@ -204,11 +204,11 @@ impl fmt::Display for AttemptError {
     }
 }
 
-impl fmt::Display for ConnectError {
+impl fmt::Display for ClientServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConnectError::Cancelled => f.write_str("no connection: the service was stopped"),
-            ConnectError::Failed { failures, last } => {
+            ClientServiceError::Cancelled => f.write_str("no connection: the service was stopped"),
+            ClientServiceError::Failed { failures, last } => {
                 write!(f, "no connection after {failures} attempts: {last}")
             }
         }
@@ -217,4 +217,4 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for AttemptError {}
 
-impl std::error::Error for ConnectError {}
+impl std::error::Error for ClientServiceError {}

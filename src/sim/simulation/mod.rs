@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::standstill::Standstill;
 use super::chaos::ActiveChaos;
-use crate::sim::errors::RunError;
+use crate::sim::errors::SimulationError;
 use crate::sim::{FaultKind, Host, Network, Random, SimNet};
 use crate::{Instant, Reactor, Settings, Signal, unlogged};
 
@@ -44,7 +44,7 @@ pub struct Simulation {
     /// The random stream of scripted faults.
     pub(super) fault_random: Option<Random>,
     /// The error of a scripted action; it ends the run.
-    failed: Option<RunError>,
+    failed: Option<SimulationError>,
 }
 
 type Action = Box<dyn FnOnce(&mut Simulation)>;
@@ -169,7 +169,8 @@ impl Simulation {
     /// When the host has crashed.
     ///
     /// # Errors
-    /// The error that `boot` returns now. A later error ends the run with [`RunError::Failed`].
+    /// The error that `boot` returns now. A later error ends the run with
+    /// [`SimulationError::Failed`].
     pub fn boot(
         &mut self,
         host: Host,
@@ -228,7 +229,7 @@ impl Simulation {
     /// Like [`restart`](Simulation::restart), but an error ends the run.
     pub(super) fn restart_or_fail(&mut self, host: Host) {
         if let Err(error) = self.restart(host) {
-            self.failed = Some(RunError::Failed { host: self.network.name(host), error });
+            self.failed = Some(SimulationError::Failed { host: self.network.name(host), error });
         }
     }
 
@@ -275,7 +276,7 @@ impl Simulation {
     /// simulation.signal(host, Signal::Terminate);
     /// simulation.run_until(|simulation| simulation.reactor_ref(host).is_none())?;
     /// assert_eq!(simulation.now().since_origin(), Duration::from_secs(2));
-    /// # Ok::<(), twistor::sim::RunError>(())
+    /// # Ok::<(), twistor::sim::SimulationError>(())
     /// ```
     pub fn signal(&mut self, host: Host, signal: Signal) {
         let machine = self.machine(host);

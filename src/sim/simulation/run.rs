@@ -7,15 +7,15 @@ use super::Simulation;
 use super::standstill::{MAX_TURNS_AT_ONCE, Standstill};
 use crate::reactor::NextTurn;
 use crate::sim::Host;
-use crate::sim::errors::{RunError, Step};
+use crate::sim::errors::{SimulationError, SimulationStep};
 use crate::{Instant, unlogged};
 
 impl Simulation {
     /// Gives one reactor a turn, or advances virtual time to the next event.
     ///
     /// # Errors
-    /// [`RunError::Failed`], [`RunError::Panicked`], [`RunError::Livelock`].
-    pub fn step(&mut self) -> Result<Step, RunError> {
+    /// [`SimulationError::Failed`], [`SimulationError::Panicked`], [`SimulationError::Livelock`].
+    pub fn step(&mut self) -> Result<SimulationStep, SimulationError> {
         self.step_until(None)
     }
 
@@ -23,11 +23,11 @@ impl Simulation {
     ///
     /// # Errors
     /// Those of [`step`](Simulation::step).
-    pub fn run_for(&mut self, time: Duration) -> Result<(), RunError> {
+    pub fn run_for(&mut self, time: Duration) -> Result<(), SimulationError> {
         // The caller's own calls in between do not count as a livelock.
         self.standstill = Standstill::default();
         let end = self.network.now() + time;
-        while self.step_until(Some(end))? != Step::Nothing {}
+        while self.step_until(Some(end))? != SimulationStep::Nothing {}
         self.network.advance_to(end.nanoseconds());
         Ok(())
     }
@@ -35,21 +35,24 @@ impl Simulation {
     /// Runs until `done` returns true. It is called before each step.
     ///
     /// # Errors
-    /// - [`RunError::Deadlock`] when no event is left.
-    /// - [`RunError::TimedOut`] after a year.
+    /// - [`SimulationError::Deadlock`] when no event is left.
+    /// - [`SimulationError::TimedOut`] after a year.
     /// - Those of [`step`](Simulation::step).
-    pub fn run_until(&mut self, mut done: impl FnMut(&mut Simulation) -> bool) -> Result<(), RunError> {
+    pub fn run_until(
+        &mut self,
+        mut done: impl FnMut(&mut Simulation) -> bool,
+    ) -> Result<(), SimulationError> {
         let end = self.network.now() + MAX_RUN;
         while !done(self) {
             match self.step_until(Some(end))? {
-                Step::Nothing if self.next().is_none() => {
-                    return Err(RunError::Deadlock {
+                SimulationStep::Nothing if self.next().is_none() => {
+                    return Err(SimulationError::Deadlock {
                         at: self.network.now(),
                         waiting: self.network.describe_waiting(),
                     });
                 }
-                Step::Nothing => return Err(RunError::TimedOut { at: end }),
-                Step::Turn(_) | Step::Time(_) => {}
+                SimulationStep::Nothing => return Err(SimulationError::TimedOut { at: end }),
+                SimulationStep::Turn(_) | SimulationStep::Time(_) => {}
             }
         }
         Ok(())
@@ -58,14 +61,14 @@ impl Simulation {
     /// Runs until no work is left: no packet in flight, no timer, no scripted action.
     ///
     /// # Errors
-    /// - [`RunError::TimedOut`] when work is left after `limit` of virtual time.
+    /// - [`SimulationError::TimedOut`] when work is left after `limit` of virtual time.
     /// - Those of [`step`](Simulation::step).
-    pub fn run_until_idle(&mut self, limit: Duration) -> Result<(), RunError> {
+    pub fn run_until_idle(&mut self, limit: Duration) -> Result<(), SimulationError> {
         let end = self.network.now() + limit;
-        while self.step_until(Some(end))? != Step::Nothing {}
+        while self.step_until(Some(end))? != SimulationStep::Nothing {}
         match self.next() {
             None => Ok(()),
-            Some(_) => Err(RunError::TimedOut { at: end }),
+            Some(_) => Err(SimulationError::TimedOut { at: end }),
         }
     }
 
@@ -80,7 +83,7 @@ impl Simulation {
         self.panics + running.map(|reactor| reactor.statistics().panics).sum::<u64>()
     }
 
-    fn step_until(&mut self, end: Option<Instant>) -> Result<Step, RunError> {
+    fn step_until(&mut self, end: Option<Instant>) -> Result<SimulationStep, SimulationError> {
         loop {
             self.run_script();
             if let Some(failed) = self.failed.take() {
@@ -93,21 +96,21 @@ impl Simulation {
                 if self.standstill.turns > MAX_TURNS_AT_ONCE {
                     let (at, turns) = (self.network.now(), self.standstill.turns);
                     let cause = self.standstill.cause(&self.network);
-                    return Err(RunError::Livelock { at, turns, cause });
+                    return Err(SimulationError::Livelock { at, turns, cause });
                 }
                 self.turn(host)?;
-                return Ok(Step::Turn(host));
+                return Ok(SimulationStep::Turn(host));
             }
-            let Some(next) = self.next() else { return Ok(Step::Nothing) };
+            let Some(next) = self.next() else { return Ok(SimulationStep::Nothing) };
             if end.is_some_and(|end| next > end.nanoseconds()) {
-                return Ok(Step::Nothing);
+                return Ok(SimulationStep::Nothing);
             }
             if next > self.network.now().nanoseconds() {
                 self.standstill = Standstill::default();
                 self.network.advance_to(next);
                 self.collect();
                 if self.runnable.is_empty() {
-                    return Ok(Step::Time(Instant::from_nanoseconds(next)));
+                    return Ok(SimulationStep::Time(Instant::from_nanoseconds(next)));
                 }
             }
         }
@@ -169,7 +172,7 @@ impl Simulation {
         None
     }
 
-    fn turn(&mut self, host: Host) -> Result<(), RunError> {
+    fn turn(&mut self, host: Host) -> Result<(), SimulationError> {
         self.turns += 1;
         let now = self.network.now().nanoseconds();
         let machine = &mut self.machines[host.index()];
@@ -185,11 +188,11 @@ impl Simulation {
         }
         let running = match running {
             Ok(running) => running,
-            Err(error) => return Err(RunError::Failed { host: self.network.name(host), error }),
+            Err(error) => return Err(SimulationError::Failed { host: self.network.name(host), error }),
         };
         if let Some(text) = reactor.take_panic().filter(|_| !self.panics_allowed) {
             let at = self.network.now();
-            return Err(RunError::Panicked { host: self.network.name(host), at, text });
+            return Err(SimulationError::Panicked { host: self.network.name(host), at, text });
         }
         let agenda = reactor.agenda();
         if !running || agenda == NextTurn::Finished {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::sim::{Host, Network};
 
 /// Counts turns since virtual time last advanced, for
-/// [`RunError::Livelock`](crate::sim::RunError::Livelock).
+/// [`SimulationError::Livelock`](crate::sim::SimulationError::Livelock).
 #[derive(Default)]
 pub(super) struct Standstill {
     pub(super) turns: u64,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use twistor::sim::{Chaos, DatagramSocket, Host, Latency, Link, Random, Simulation};
 use twistor::{
-    BuildContext, ClientFactory, ConnectTcp, ConnectUnix, Connector, ConnectorState, Factory, Layer,
-    ListenTcp, ListenUdp, ListenUnix, ListenUnixDatagram, Phase, Protocol, Reactor, Reason, Signal,
+    BuildContext, ClientFactory, ConnectTcp, ConnectUdp, ConnectUnix, Connector, ConnectorState, Factory,
+    Layer, ListenTcp, ListenUdp, ListenUnix, ListenUnixDatagram, Phase, Protocol, Reactor, Reason, Signal,
     SystemEvent, UnixAddress, factory, layered, shared,
 };
 
@@ -324,7 +324,6 @@ impl Program {
 
     fn connect_udp(&self, reactor: &mut Reactor) {
         self.ledger.acts("Reactor::connect_udp");
-        self.ledger.acts("Reactor::connect_udp_with");
         let mut to = self.doors[self.ledger.below(self.doors.len() as u64) as usize];
         if self.ledger.below(4) == 0 {
             // A port without a socket.
@@ -333,7 +332,12 @@ impl Program {
         let postman = Postman::new(&self.ledger, &self.post, vec![to]);
         let opened = match self.ledger.below(2) {
             0 => reactor.connect_udp(to, postman),
-            _ => reactor.connect_udp_with(to, ListenUdp::new(([0, 0, 0, 0], 0)), postman),
+            _ => {
+                self.ledger.acts("ConnectUdp::new");
+                let local = ListenUdp { max_size: 500, ..ListenUdp::new(([0, 0, 0, 0], 0)) };
+                let peer = ConnectUdp::new(to.ip().to_string(), to.port());
+                reactor.connect_udp(ConnectUdp { local, ..peer }, postman)
+            }
         };
         if let Ok(id) = opened {
             let delay = Duration::from_millis(self.ledger.below(5000));

@@ -27,7 +27,7 @@ use std::thread;
 use std::time::Duration;
 
 use twistor::sim::{Host, Network};
-use twistor::{Address, DelayedCall, Listener, Protocol, Reactor, Settings, Signal};
+use twistor::{Address, DelayedCall, Handle, Listener, Protocol, Reactor, Settings, Signal};
 
 use back_end::BackEnd;
 use peer::{Filtered, NARROW, Peer, RawListener, Reader};
@@ -311,6 +311,12 @@ thread_local! {
 
 fn here() -> BackEnd {
     HERE.with_borrow(|here| here.clone()).expect("promises run on the thread of their world")
+}
+
+/// Calls with the reactor of the current task.
+#[track_caller]
+pub fn with_reactor<R>(call: impl FnOnce(&mut Reactor) -> R) -> R {
+    Handle::current().and_then(|handle| handle.with_reactor(call)).expect("tasks only")
 }
 
 /// Lets time pass without running the loop, inside or outside of a callback.

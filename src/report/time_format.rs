@@ -8,14 +8,14 @@ use std::time::SystemTime;
 
 /// The format of wall-clock times in reports for people.
 #[derive(Clone, Debug)]
-pub struct Clock {
+pub struct TimeFormat {
     /// The time zone, usually `TimeZone::system()`.
     pub zone: TimeZone,
     /// Whether the date is shown before the time.
     pub date: bool,
 }
 
-impl Clock {
+impl TimeFormat {
     /// Formats as `2026-11-21 03:17:12.345`, or without the date.
     pub fn show(&self, wall: SystemTime) -> String {
         let format = if self.date { "%Y-%m-%d %H:%M:%S%.3f" } else { "%H:%M:%S%.3f" };
@@ -64,9 +64,9 @@ mod tests {
     fn a_time_is_shown_in_its_zone_with_milliseconds() {
         let wall = SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 45_678_901);
         let zone = TimeZone::fixed(jiff::tz::offset(1));
-        let clock = Clock { zone, date: true };
+        let clock = TimeFormat { zone, date: true };
         assert_eq!(clock.show(wall), "2023-11-14 23:13:20.045");
-        assert_eq!(Clock { date: false, ..clock.clone() }.show(wall), "23:13:20.045");
+        assert_eq!(TimeFormat { date: false, ..clock.clone() }.show(wall), "23:13:20.045");
         assert_eq!(clock.show_time(wall), "23:13:20");
         assert_eq!(rfc3339(wall), "2023-11-14T22:13:20.045678Z");
         assert_eq!(rfc3339(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00.000000Z");
