@@ -153,8 +153,8 @@ pub mod guide;
 
 // The loop.
 pub use reactor::{
-    Completion, DelayedCall, Error, Handle, Instant, JobPanicked, Pass, Phase, PhaseGuard, Reactor,
-    RemoteHandle, Result, Settings, Signal, SystemEvent, TriggerId, TurnHook,
+    Completion, DelayedCall, Error, Handle, Instant, JobPanicked, Phase, PhaseGuard, Reactor, RemoteHandle,
+    Result, Settings, Signal, SystemEvent, TriggerId, TurnHook,
 };
 
 // Connections: protocols, their factories, layers below them.

@@ -16,9 +16,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::{
-    CallbackKind, DelayedCall, Error, Instant, Pass, Reactor, Result, Settings, TimedCall, TurnHook,
-};
+use super::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, Settings, TimedCall, TurnHook};
 use crate::net::null::NullDriver;
 use crate::net::{Token, Wake};
 use crate::reactor::lifecycle::RunState;
@@ -391,7 +389,7 @@ impl Reactor {
                 None => break,
             }
         }
-        self.run_turn_hooks(Pass::EndOfTurn);
+        self.run_turn_hooks();
     }
 
     /// Marks all handles as finished and drops the remaining work.

@@ -32,7 +32,6 @@ pub(crate) use self::connect::tcp::literal_address;
 pub use self::connect::tcp::{ConnectTcp, ListenTcp};
 pub use self::connect::unix::{ConnectUnix, ListenUnix};
 pub use self::connect::{Connector, ConnectorId, ConnectorState};
-pub(crate) use self::connection::read_handoff::BufferSink;
 pub use self::connection::transport::{ConnectionId, ReadState, Transport};
 pub use self::datagram::DatagramProtocol;
 pub use self::datagram::connect::ConnectUdp;
@@ -60,7 +59,7 @@ pub use self::threads::RemoteHandle;
 pub use self::threads::completion::Completion;
 pub use self::timers::DelayedCall;
 pub(crate) use self::turn::NextTurn;
-pub use self::turn_hook::{Pass, TurnHook};
+pub use self::turn_hook::TurnHook;
 pub use crate::net::{
     Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, ProcessSignal, Signal,
     SpawnFault, SpawnProcess, TerminalSize, UnixAddress,

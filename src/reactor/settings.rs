@@ -31,10 +31,9 @@ pub struct Settings {
     /// Delay after an accept that failed for lack of descriptors or memory, at least 1 ms. Default:
     /// 100 ms.
     pub accept_retry_delay: Duration,
-    /// Size of the shared read buffer in bytes, from 1 byte to 64 MiB. When only one connection is
-    /// ready in a turn, at most 32 KiB are read at a time, so that its peer keeps sending while the
-    /// data is processed. Default: 64 KiB (measured: a single bulk connection takes 0.7 of the CPU
-    /// with 32 KiB; many connections with much data in flight take 0.7 of it with 64 KiB).
+    /// Size of the shared read buffer in bytes, from 1 byte to 64 MiB, and so the most that one
+    /// `data_received` gets. Default: 64 KiB (measured: bulk data takes a quarter more CPU with
+    /// 32 KiB).
     pub read_buffer: usize,
     /// Read budget in bytes of one connection in a turn, at least 1. Default: 64 KiB.
     pub read_per_turn: usize,

@@ -152,8 +152,6 @@ impl Reactor {
         let queued = self.queues.resume.len();
         let before = self.timers.sequence();
         self.poll(wait)?;
-        self.receive.bytes_since_tasks = 0;
-        self.choose_read_limit(self.queues.events.len().max(queued));
         self.dispatch();
         if queued > 0 {
             self.run_resumed(queued);

@@ -10,7 +10,7 @@ use crate::net;
 use crate::reactor::handle::Handle;
 use crate::reactor::{CallbackKind, Reactor};
 
-/// Work that the loop does in each turn. The executor of [`task`](crate::task) is one; a hook lets
+/// Work that the loop does in each turn, after the callbacks. The executor of [`task`](crate::task) is one; a hook lets
 /// a program bring its own queue of work, such as an executor or a scripting engine. (libuv:
 /// prepare and check handles.)
 ///
@@ -21,7 +21,7 @@ use crate::reactor::{CallbackKind, Reactor};
 /// use std::cell::RefCell;
 /// use std::collections::VecDeque;
 ///
-/// use twistor::{Pass, Reactor, TurnHook};
+/// use twistor::{Reactor, TurnHook};
 ///
 /// /// Runs at most one queued job in each turn, after all callbacks.
 /// #[derive(Default)]
@@ -32,11 +32,9 @@ use crate::reactor::{CallbackKind, Reactor};
 ///         !self.0.borrow().is_empty()
 ///     }
 ///
-///     fn run(&self, reactor: &mut Reactor, pass: Pass) {
-///         if pass == Pass::EndOfTurn {
-///             let job = self.0.borrow_mut().pop_front();
-///             job.into_iter().for_each(|job| job(reactor));
-///         }
+///     fn run(&self, reactor: &mut Reactor) {
+///         let job = self.0.borrow_mut().pop_front();
+///         job.into_iter().for_each(|job| job(reactor));
 ///     }
 /// }
 ///
@@ -56,7 +54,7 @@ pub trait TurnHook: Any {
 
     /// Does the work that was there when it was called. Work that this causes belongs to the next
     /// turn, so that sockets and timers have their turn as well.
-    fn run(&self, reactor: &mut Reactor, pass: Pass);
+    fn run(&self, reactor: &mut Reactor);
 
     /// Called with `false` before the loop waits and with `true` when a turn begins. A hook that
     /// gets work from other threads has to wake the loop only after `false`, by
@@ -84,15 +82,6 @@ pub trait TurnHook: Any {
     /// Called instead of [`finish`](TurnHook::finish) when a simulated process was killed. It must
     /// call no other code of the program.
     fn kill(&self) {}
-}
-
-/// The point in a turn at which a [`TurnHook`] runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    /// Between callbacks, after much was received. Only the work queued so far is to be done.
-    MidTurn,
-    /// After all callbacks of the turn.
-    EndOfTurn,
 }
 
 /// Wakes the loop of a reactor.
@@ -140,12 +129,12 @@ impl Handle {
 
 impl Reactor {
     /// Runs the hooks that have work.
-    pub(in crate::reactor) fn run_turn_hooks(&mut self, pass: Pass) {
+    pub(in crate::reactor) fn run_turn_hooks(&mut self) {
         for index in 0.. {
             let hooks = self.handle.get().map(|handle| &handle.shared.hooks);
             let Some(hook) = hooks.and_then(|hooks| hooks.borrow().get(index).cloned()) else { return };
             if hook.has_work() {
-                self.call_turn_hook(|reactor| hook.run(reactor, pass));
+                self.call_turn_hook(|reactor| hook.run(reactor));
             }
         }
     }

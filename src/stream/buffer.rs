@@ -7,14 +7,12 @@ use std::mem;
 #[derive(Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
-    /// Length of the valid data. The bytes behind it are undefined.
-    filled: usize,
 }
 
 impl Input {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.filled == 0
+        self.bytes.is_empty()
     }
 
     #[inline]
@@ -22,21 +20,10 @@ impl Input {
         if self.bytes.capacity() == 0 {
             self.bytes = empty_buffer();
         }
-        self.bytes.truncate(self.filled);
         self.bytes.extend_from_slice(data);
-        self.filled = self.bytes.len();
-    }
-
-    /// Takes `buffer`, with `count` valid bytes, and replaces it by another one of the same length.
-    /// The input must be empty.
-    pub(super) fn keep(&mut self, buffer: &mut Vec<u8>, count: usize) {
-        let other = buffer_of(buffer.len());
-        give_back(mem::replace(&mut self.bytes, mem::replace(buffer, other)));
-        self.filled = count;
     }
 
     pub(super) fn give_back(&mut self) {
-        self.filled = 0;
         give_back(mem::take(&mut self.bytes));
     }
 }
@@ -47,14 +34,12 @@ pub(super) struct Buffer {
     bytes: Vec<u8>,
     /// Start of the unread data.
     start: usize,
-    /// End of the unread data. The bytes behind it are undefined.
-    filled: usize,
 }
 
 impl Buffer {
     #[inline]
     pub(super) fn unread(&self) -> &[u8] {
-        self.bytes.get(self.start..self.filled).unwrap_or_default()
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 
     /// The last `count` bytes that were read.
@@ -65,7 +50,7 @@ impl Buffer {
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.filled - self.start
+        self.bytes.len() - self.start
     }
 
     #[inline]
@@ -77,34 +62,29 @@ impl Buffer {
     #[inline]
     pub(super) fn take(&mut self, input: &mut Input) {
         let bytes = mem::take(&mut input.bytes);
-        let filled = mem::take(&mut input.filled);
         if self.len() == 0 {
             self.start = 0;
-            self.filled = filled;
             give_back(mem::replace(&mut self.bytes, bytes));
         } else {
-            self.add(&bytes[..filled]); // `filled` is at most the length
+            self.add(&bytes);
             give_back(bytes);
         }
     }
 
     fn add(&mut self, more: &[u8]) {
-        self.bytes.truncate(self.filled);
         // Remove the bytes already read when they are the larger part.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
         self.bytes.extend_from_slice(more);
-        self.filled = self.bytes.len();
     }
 
     /// Takes the unread bytes.
     pub(super) fn take_unread(&mut self) -> Vec<u8> {
         let mut bytes = mem::take(&mut self.bytes);
-        bytes.truncate(self.filled);
         bytes.drain(..self.start);
-        (self.start, self.filled) = (0, 0);
+        self.start = 0;
         bytes
     }
 
@@ -112,7 +92,7 @@ impl Buffer {
     #[inline]
     pub(super) fn give_back(&mut self) {
         if self.len() == 0 && self.bytes.capacity() > 0 {
-            (self.start, self.filled) = (0, 0);
+            self.start = 0;
             give_back(mem::take(&mut self.bytes));
         }
     }
@@ -120,13 +100,11 @@ impl Buffer {
 
 thread_local! {
     /// Pool of empty buffers of this thread's streams.
-    static POOL: RefCell<BufferPool> = const { RefCell::new(BufferPool { large: Vec::new(), small: Vec::new(), bytes: 0 }) };
+    static POOL: RefCell<BufferPool> = const { RefCell::new(BufferPool { buffers: Vec::new(), bytes: 0 }) };
 }
 
 struct BufferPool {
-    /// Buffers that keep their length, so that they need not be zeroed again.
-    large: Vec<Vec<u8>>,
-    small: Vec<Vec<u8>>,
+    buffers: Vec<Vec<u8>>,
     /// Total capacity of all pooled buffers.
     bytes: usize,
 }
@@ -134,24 +112,9 @@ struct BufferPool {
 /// An empty buffer from the pool, or a new one.
 #[inline]
 fn empty_buffer() -> Vec<u8> {
-    let mut found = take_pooled(|pool| pool.small.pop().or_else(|| pool.large.pop()));
-    found.clear();
-    found
-}
-
-/// A buffer of this length with undefined contents.
-fn buffer_of(length: usize) -> Vec<u8> {
-    let mut found = take_pooled(|pool| pool.large.pop());
-    found.resize(length, 0);
-    found
-}
-
-/// A buffer from the pool, or a new one.
-#[inline]
-fn take_pooled(choose: impl FnOnce(&mut BufferPool) -> Option<Vec<u8>>) -> Vec<u8> {
     let found = POOL.try_with(|pool| {
         let mut pool = pool.try_borrow_mut().ok()?;
-        let found = choose(&mut pool)?;
+        let found = pool.buffers.pop()?;
         pool.bytes -= found.capacity();
         Some(found)
     });
@@ -160,23 +123,20 @@ fn take_pooled(choose: impl FnOnce(&mut BufferPool) -> Option<Vec<u8>>) -> Vec<u
 }
 
 #[inline]
-fn give_back(unused: Vec<u8>) {
+fn give_back(mut unused: Vec<u8>) {
     if unused.capacity() == 0 {
         return;
     }
+    unused.clear();
     let _ = POOL.try_with(|pool| {
         if let Ok(mut pool) = pool.try_borrow_mut()
             && pool.bytes + unused.capacity() <= MAX_POOLED
         {
             pool.bytes += unused.capacity();
-            let list = if unused.len() < MIN_LARGE { &mut pool.small } else { &mut pool.large };
-            list.push(unused);
+            pool.buffers.push(unused);
         }
     });
 }
-
-/// Minimum length of a buffer that keeps its length in the pool.
-const MIN_LARGE: usize = 4 * 1024;
 
 /// Limit of the pool, in bytes. It serves a turn in which many connections receive at once.
 const MAX_POOLED: usize = 1024 * 1024;
@@ -204,28 +164,19 @@ mod tests {
     }
 
     #[test]
-    fn a_handed_over_buffer_keeps_only_its_valid_bytes() {
-        let mut shared = vec![0; 2 * MIN_LARGE];
+    fn an_emptied_buffer_is_replaced_and_a_filled_one_is_appended_to() {
         let (mut buffer, mut input) = (Buffer::default(), Input::default());
-        for text in [&b"first"[..], b"one"] {
-            shared[..text.len()].copy_from_slice(text);
-            let place = shared.as_ptr();
-            input.keep(&mut shared, text.len());
-            assert_eq!((shared.len(), shared.as_ptr() == place), (2 * MIN_LARGE, false));
-            buffer.take(&mut input);
-            assert_eq!((buffer.unread(), buffer.unread().as_ptr() == place), (text, true));
-            buffer.consume(text.len());
-            assert_eq!(buffer.unread(), b"");
-        }
-        shared[..3].copy_from_slice(b"two");
-        input.keep(&mut shared, 3);
+        input.append(b"one");
+        let place = input.bytes.as_ptr();
+        buffer.take(&mut input);
+        assert_eq!((buffer.unread(), buffer.unread().as_ptr()), (&b"one"[..], place));
+        buffer.consume(1);
+        input.append(b", two");
+        buffer.take(&mut input);
         input.append(b", three");
         buffer.take(&mut input);
-        buffer.consume(1);
-        input.append(b", four");
-        buffer.take(&mut input);
-        assert_eq!(buffer.unread(), b"wo, three, four");
-        assert_eq!(buffer.take_unread(), b"wo, three, four");
+        assert_eq!(buffer.unread(), b"ne, two, three");
+        assert_eq!(buffer.take_unread(), b"ne, two, three");
     }
 
     #[test]

@@ -12,17 +12,15 @@ use slab::Slab;
 
 use super::task::{Job, Outcome, Polled};
 use super::{TaskId, TaskInfo};
-use crate::reactor::{CallbackKind, Handle, Pass, Reactor, TurnHook};
+use crate::reactor::{CallbackKind, Handle, Reactor, TurnHook};
 use crate::task::run_queue::{RunQueue, TaskWaker};
 
 /// The executor of one reactor. It lives as long as the reactor.
 pub(super) struct Executor {
     slots: RefCell<Slab<Slot>>,
     pub(super) ready: Arc<RunQueue>,
-    /// Tasks to poll in this pass.
+    /// Tasks to poll in this turn.
     batch: RefCell<VecDeque<Arc<TaskWaker>>>,
-    /// Tasks woken during the early pass of a turn. They are polled in the next turn.
-    next_turn: RefCell<VecDeque<Arc<TaskWaker>>>,
     spawned: Cell<u64>,
     finished: Cell<bool>,
     /// Whether a `block_on` is running.
@@ -43,7 +41,6 @@ impl Executor {
             slots: RefCell::default(),
             ready: RunQueue::new(handle.waker()),
             batch: RefCell::default(),
-            next_turn: RefCell::default(),
             spawned: Cell::new(0),
             finished: Cell::new(handle.finished()),
             block_on_running: Cell::new(false),
@@ -111,7 +108,7 @@ impl Executor {
 
 impl TurnHook for Executor {
     fn has_work(&self) -> bool {
-        self.ready.has_work() || !self.next_turn.borrow().is_empty()
+        self.ready.has_work()
     }
 
     fn set_awake(&self, awake: bool) {
@@ -127,7 +124,7 @@ impl TurnHook for Executor {
     }
 
     /// Polls the tasks woken so far. Tasks woken meanwhile are polled in the next turn.
-    fn run(&self, reactor: &mut Reactor, pass: Pass) {
+    fn run(&self, reactor: &mut Reactor) {
         if !self.block_on_running.get() {
             // A wake-up of a `block_on` that has ended is discarded.
             self.ready.take_block_on();
@@ -142,13 +139,6 @@ impl TurnHook for Executor {
             }
         });
         debug_assert!(polled.is_ok(), "the loop has the reactor");
-        match pass {
-            Pass::MidTurn => {
-                self.ready.take(&mut batch);
-                self.next_turn.borrow_mut().append(&mut batch);
-            }
-            Pass::EndOfTurn => self.ready.put_first(&mut self.next_turn.borrow_mut()),
-        }
         *self.batch.borrow_mut() = batch;
     }
 
@@ -161,7 +151,6 @@ impl TurnHook for Executor {
                 self.end(&handle, &ticket, Outcome::Cancelled);
             }
         });
-        self.next_turn.take();
         self.ready.close();
     }
 
@@ -172,7 +161,6 @@ impl TurnHook for Executor {
         for (_, slot) in slots {
             let _ = catch_unwind(AssertUnwindSafe(move || slot.job.end(Outcome::Cancelled)));
         }
-        self.next_turn.take();
         self.ready.close();
     }
 }

@@ -72,17 +72,6 @@ impl RunQueue {
         self.waiting.load(Ordering::SeqCst) > 0 || self.block_on_woken.load(Ordering::SeqCst)
     }
 
-    /// Puts these tickets in front of the queued ones.
-    pub(in crate::task) fn put_first(&self, tickets: &mut VecDeque<Arc<TaskWaker>>) {
-        if !tickets.is_empty()
-            && let Some(queue) = self.lock().as_mut()
-        {
-            tickets.append(queue);
-            std::mem::swap(queue, tickets);
-            self.waiting.store(queue.len(), Ordering::SeqCst);
-        }
-    }
-
     /// Moves all queued tickets to `batch`, which must be empty.
     pub(in crate::task) fn take(&self, batch: &mut VecDeque<Arc<TaskWaker>>) {
         if self.waiting.load(Ordering::SeqCst) > 0 {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::world::{Record, on_each_back_end};
 use twistor::sim::Simulation;
-use twistor::{Error, Pass, Reactor, TurnHook};
+use twistor::{Error, Reactor, TurnHook};
 
 /// Runs one queued job in each turn.
 #[derive(Default)]
@@ -32,8 +32,7 @@ impl TurnHook for Jobs {
         !self.queue.borrow().is_empty()
     }
 
-    fn run(&self, reactor: &mut Reactor, pass: Pass) {
-        assert_eq!(pass, Pass::EndOfTurn, "nothing was received");
+    fn run(&self, reactor: &mut Reactor) {
         let job = self.queue.borrow_mut().pop_front();
         job.into_iter().for_each(|job| job(reactor));
     }
@@ -92,7 +91,7 @@ fn there_is_one_hook_of_each_type_and_they_run_in_order() {
             self.1.get()
         }
 
-        fn run(&self, _: &mut Reactor, _: Pass) {
+        fn run(&self, _: &mut Reactor) {
             self.1.set(false);
             self.0.record.add("second");
         }
@@ -122,7 +121,7 @@ fn a_panic_in_a_hook_is_contained() {
             self.0.get()
         }
 
-        fn run(&self, _: &mut Reactor, _: Pass) {
+        fn run(&self, _: &mut Reactor) {
             self.0.set(false);
             panic!("in a turn");
         }
@@ -178,7 +177,7 @@ fn another_thread_wakes_the_loop() {
             self.1.get().is_some()
         }
 
-        fn run(&self, reactor: &mut Reactor, _: Pass) {
+        fn run(&self, reactor: &mut Reactor) {
             assert_eq!(self.1.take(), Some("a job"));
             reactor.stop();
         }
@@ -213,7 +212,7 @@ fn a_reactor_that_is_lent_is_not_lent_again() {
         let handle = reactor.handle();
         let inside = handle.clone();
         let refused = reactor.lend(|| {
-            assert!(twistor::Handle::current().is_some_and(|current| current.is_same(&inside)));
+            assert!(twistor::Handle::current().is_ok_and(|current| current.is_same(&inside)));
             inside.with_reactor(|reactor| {
                 let lent = reactor.lend(|| unreachable!("it is lent"));
                 assert!(matches!(lent, Err(Error::ReactorUnavailable)));

@@ -5,7 +5,7 @@ mod modules;
 #[path = "../support/world/mod.rs"]
 mod world;
 
-mod amid_input;
+mod large_input;
 mod running;
 mod stream_cancelling;
 mod stream_chaos;

@@ -7,7 +7,6 @@ pub(in crate::reactor) mod fd_passing;
 pub(crate) mod options;
 pub(in crate::reactor) mod producer;
 pub(in crate::reactor) mod read;
-pub(in crate::reactor) mod read_handoff;
 mod state;
 pub(in crate::reactor) mod transport;
 pub(in crate::reactor) mod write;

@@ -3,21 +3,13 @@
 use std::io;
 
 use crate::net::{Instant, Readiness, RecvBatch, Token};
-use crate::reactor::connection::read_handoff::{Handoff, worth_handing_off};
 use crate::reactor::connection::{Action, Event, Pauses, State};
-use crate::reactor::{CallbackKind, Pass, Protocol, Reactor, Reason, SystemError};
+use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, SystemError};
 
-/// Input state of the turn: the read buffer, its limits and hand-off, and the datagram batch.
+/// Input state of the turn: the read buffer and the datagram batch.
 pub(in crate::reactor) struct Receive {
     /// The read buffer, shared by all connections.
     pub(in crate::reactor) buffer: Vec<u8>,
-    /// Max bytes per read in this turn.
-    pub(in crate::reactor) limit: usize,
-    /// Read limit when only one connection is ready.
-    pub(in crate::reactor) single_limit: usize,
-    pub(in crate::reactor) handoff: Handoff,
-    /// Bytes received in large reads since tasks were last polled.
-    pub(in crate::reactor) bytes_since_tasks: usize,
     /// Datagrams received with one system call.
     pub(in crate::reactor) datagrams: RecvBatch,
     /// Time of the last log line about lost descriptors.
@@ -26,15 +18,7 @@ pub(in crate::reactor) struct Receive {
 
 impl Receive {
     pub(in crate::reactor) fn new(buffer_size: usize) -> Receive {
-        Receive {
-            buffer: vec![0; buffer_size],
-            limit: 1,
-            single_limit: SINGLE_READ_LIMIT,
-            handoff: Handoff::default(),
-            bytes_since_tasks: 0,
-            datagrams: RecvBatch::default(),
-            fd_loss_logged: None,
-        }
+        Receive { buffer: vec![0; buffer_size], datagrams: RecvBatch::default(), fd_loss_logged: None }
     }
 }
 
@@ -65,7 +49,6 @@ impl Reactor {
             }
         }
         let mut read = 0;
-        let room = self.receive.limit.min(buffer.len());
         loop {
             if !connection.wants_read() {
                 let ended = ready.has(Readiness::READ_CLOSED) || connection.pauses_at_the_end();
@@ -77,11 +60,11 @@ impl Reactor {
                 }
                 break;
             }
-            match self.net.recv(token, &mut buffer[..room]) {
+            match self.net.recv(token, buffer) {
                 Ok(count @ 1..) => {
                     // A short read: the kernel has no more data and reports new data with an edge,
                     // unless the peer's FIN has already been reported.
-                    if count == room || connection.readiness.has(Readiness::READ_CLOSED) {
+                    if count == buffer.len() || connection.readiness.has(Readiness::READ_CLOSED) {
                         read += count;
                     } else {
                         connection.readiness.remove(Readiness::READABLE);
@@ -89,12 +72,8 @@ impl Reactor {
                     self.statistics.bytes_received += count as u64;
                     if let Some(protocol) = connection.protocol.take() {
                         self.send.batching = connection.can_batch();
-                        let done = match count {
-                            LARGE_READ.. => self.received_large(token, protocol, buffer, count, room),
-                            // The count is at most the length of the buffer.
-                            _ => self.received(token, protocol, &buffer[..count]),
-                        };
-                        if done {
+                        // The count is at most the length of the buffer.
+                        if self.received(token, protocol, &buffer[..count]) {
                             break;
                         }
                     } else {
@@ -132,32 +111,6 @@ impl Reactor {
         self.call_taken(token, CallbackKind::DataReceived, protocol, |protocol, transport| {
             protocol.data_received(transport, data);
         })
-    }
-
-    /// As `received`, for large reads. The buffer can be handed off instead of copied, and tasks
-    /// are polled while the bytes are in the processor's cache.
-    #[inline(never)]
-    fn received_large(
-        &mut self,
-        token: Token,
-        protocol: Box<dyn Protocol>,
-        buffer: &mut Vec<u8>,
-        count: usize,
-        room: usize,
-    ) -> bool {
-        if worth_handing_off(count, buffer.len()) {
-            self.offer_buffer(buffer, count);
-        }
-        let data = &buffer[..count]; // at most the length of the buffer
-        let done = self.received(token, protocol, data);
-        let kept = self.complete_handoff(buffer, count);
-        self.receive.bytes_since_tasks += count;
-        // A reply sent before the next read lets that read find more data.
-        if self.receive.bytes_since_tasks >= TASK_POLL_BYTES || (kept && count == room) {
-            self.receive.bytes_since_tasks = 0;
-            self.run_turn_hooks(Pass::MidTurn);
-        }
-        done
     }
 
     /// Gives a queued connection its next share.
@@ -245,14 +198,6 @@ impl Reactor {
             // One byte more, so that a full read of `bytes` counts as short.
             self.receive.buffer.resize(bytes + 1, 0);
         }
-        self.receive.single_limit = self.receive.single_limit.max(bytes + 1);
-    }
-
-    /// Sets the read limit of this turn from the number of ready connections. With several it is
-    /// the whole buffer. With one it is less, so that the peer continues while it is answered.
-    pub(in crate::reactor) fn choose_read_limit(&mut self, ready_count: usize) {
-        let all = self.receive.buffer.len();
-        self.receive.limit = if ready_count > 1 { all } else { all.min(self.receive.single_limit) };
     }
 
     /// Queues a connection for another share in the next turn.
@@ -325,12 +270,3 @@ impl Reactor {
         self.receive.buffer = buffer;
     }
 }
-
-/// Read limit in bytes when only one connection is ready.
-pub(in crate::reactor) const SINGLE_READ_LIMIT: usize = 32 * 1024;
-
-/// Smallest read that counts towards `TASK_POLL_BYTES`.
-const LARGE_READ: usize = 1024;
-
-/// Received bytes after which tasks are polled. More bytes would evict each other from the cache.
-const TASK_POLL_BYTES: usize = 64 * 1024;

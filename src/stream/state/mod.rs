@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use self::reaching::{Command, ReactorUnavailable};
-use crate::reactor::{BufferSink, Handle};
+use crate::reactor::Handle;
 use crate::stream::buffer::{Buffer, Input};
 use crate::stream::wakers::{WakerSet, WakerSlot};
 use crate::stream::{StreamError, StreamReader, StreamWriter};
@@ -353,16 +353,13 @@ impl StreamState {
     }
 
     #[inline]
-    pub(in crate::stream) fn received(self: &Rc<StreamState>, transport: &mut Transport<'_>, data: &[u8]) {
+    pub(in crate::stream) fn received(&self, transport: &mut Transport<'_>, data: &[u8]) {
         match self.incoming.get() {
             Incoming::Flows | Incoming::Paused => {}
             Incoming::Unwanted | Incoming::Ended | Incoming::Broken => return,
         }
         let mut input = self.input.borrow_mut();
-        let kept = input.is_empty() && transport.take_handoff(data, || Rc::<StreamState>::clone(self));
-        if !kept {
-            input.append(data);
-        }
+        input.append(data);
         drop(input);
         let unread = self.unread.get() + data.len();
         self.unread.set(unread);
@@ -370,9 +367,7 @@ impl StreamState {
             self.incoming.set(Incoming::Paused);
             transport.pause_reading();
         }
-        if !kept {
-            self.reading.wake();
-        }
+        self.reading.wake();
     }
 
     pub(in crate::stream) fn input_ended(&self) {
@@ -407,15 +402,6 @@ impl StreamState {
         self.deferred.take();
         self.reading.wake();
         self.waiting.wake();
-    }
-}
-
-impl BufferSink for StreamState {
-    fn take_buffer(&self, buffer: &mut Vec<u8>, count: usize) {
-        if self.incoming.get() != Incoming::Unwanted {
-            self.input.borrow_mut().keep(buffer, count);
-            self.reading.wake();
-        }
     }
 }
 

@@ -432,6 +432,15 @@ impl Program {
                 });
             }
             5 => {
+                acts("Reactor::completion");
+                acts("Completion::complete");
+                let complete = self.ledger.below(2) == 0;
+                let completion = reactor.completion(move |_, result: Option<u64>| {
+                    assert_eq!(result, complete.then_some(7));
+                });
+                if complete {
+                    completion.complete(7);
+                }
                 acts("Reactor::resolve");
                 let ledger = self.ledger.clone();
                 let asked = reactor.resolve("host0", PORT, move |_, found| {

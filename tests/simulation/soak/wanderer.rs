@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::{Instant, Producer, ProducerKind, Protocol, ProtocolError, Reactor, Reason, Transport};
+use twistor::{
+    Instant, Producer, ProducerKind, Protocol, ProtocolError, Reactor, ReadState, Reason, Transport,
+};
 
 use super::ledger::{Ledger, Track, byte_at};
 use super::wayward::Wayward;
@@ -95,6 +97,10 @@ impl Wanderer {
                 acts("Transport::pause_reading");
                 transport.pause_reading();
                 acts("Transport::reading_paused");
+                acts("Transport::read_state");
+                acts("Transport::reborrow");
+                let read_state = transport.reborrow().read_state();
+                assert_ne!(read_state, ReadState::Reading, "reading is paused, or the connection closes");
                 assert!(transport.reading_paused());
                 let delay = Duration::from_millis(self.ledger.below(2000));
                 acts("Transport::call_later");
