@@ -142,8 +142,9 @@ impl Handle {
         Ok(current)
     }
 
-    /// Cancels a timed call now, or as soon as the reactor is available.
-    pub(crate) fn cancel(&self, timer: DelayedCall) {
+    /// Cancels a timed call now, or as soon as the reactor is available. For a `Drop`, which has no
+    /// reactor.
+    pub fn cancel(&self, timer: DelayedCall) {
         let cancel = move |reactor: &mut Reactor| drop(timer.cancel(reactor));
         if self.with_reactor(cancel).is_err() {
             self.call(cancel);
@@ -317,7 +318,7 @@ impl Reactor {
     /// [`Error::ReactorUnavailable`] if it is lent already. `inside` is not called then.
     pub fn lend<R>(&mut self, inside: impl FnOnce() -> R) -> Result<R> {
         let handle = self.handle();
-        // Nobody runs the loop meanwhile.
+        // The loop cannot run meanwhile.
         let in_turn = self.lifecycle.in_turn;
         match handle.shared.place.try_borrow_mut() {
             Ok(mut place) => {

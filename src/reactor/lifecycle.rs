@@ -250,7 +250,7 @@ impl Reactor {
 
     /// Enters the next phase if possible. Returns `false` at the end. `also` polls work that runs
     /// along with tasks, such as the future of `block_on`, during the last phase.
-    pub(crate) fn advance_life(&mut self, also: &mut dyn FnMut(&mut Reactor)) -> bool {
+    pub(in crate::reactor) fn advance_life(&mut self, also: &mut dyn FnMut(&mut Reactor)) -> bool {
         loop {
             match self.lifecycle.state {
                 RunState::Running => return true,
@@ -300,7 +300,7 @@ impl Reactor {
     }
 
     /// Whether the next turn can enter the next phase at once.
-    pub(crate) fn has_next_phase(&self) -> bool {
+    pub(in crate::reactor) fn has_next_phase(&self) -> bool {
         match self.lifecycle.state {
             RunState::New | RunState::StopAsked { .. } | RunState::Ending => true,
             RunState::Starting | RunState::Stopping { .. } => self.lifecycle.guards.get() == 0,
@@ -415,7 +415,7 @@ impl Reactor {
         }
     }
 
-    pub(crate) fn watch_signals(&mut self) -> Result<()> {
+    pub(in crate::reactor) fn watch_signals(&mut self) -> Result<()> {
         let mut watched: Vec<Watch> = Vec::new();
         for (signal, _) in &self.lifecycle.signal_handlers {
             watched.push(Watch { signal: *signal, once: false });
@@ -432,7 +432,7 @@ impl Reactor {
     }
 
     #[cold]
-    pub(crate) fn signal_came(&mut self, signal: Signal) {
+    pub(in crate::reactor) fn signal_came(&mut self, signal: Signal) {
         let mut handled = false;
         for index in 0..self.lifecycle.signal_handlers.len() {
             let Some((wanted, handler)) = self.lifecycle.signal_handlers.get_mut(index) else {

@@ -1,5 +1,25 @@
 //! The event loop: reactor, connections, listeners, connectors and timers. It also defines the
 //! traits and types that protocols are written with.
+//!
+//! # What the rest of the crate may call, and users may not
+//!
+//! Policies, framings, services and streams are written with the public interface, so users can
+//! write others as good. The exceptions are `pub(crate)`, and all of them are listed here:
+//!
+//! | function | called by | why it is not public |
+//! |---|---|---|
+//! | `set_timer` | `task` | a timer that wakes a waker and allocates nothing |
+//! | `queue`, `try_with` | `task`, `stream`, `deferred` | as `Handle::call` and `with_reactor`, without an allocation, in the middle of a task's writes |
+//! | `write_from_task`, `must_wait_to_write` | `stream` | the writes of a task are sent together, as those of a callback |
+//! | `start_call`, `end_call`, `end_timing` | `task`, `deferred` | `catch_panic` in two halves, for a task that runs while the reactor is lent |
+//! | `choose`, `shuffles_tasks` | `task` | the order of tasks belongs to the seed of a simulation |
+//! | `run_until` | `task` | `block_on`, which is public |
+//! | `awaits_stop`, `awaits_stop_no_more`, `minds_stop` | `task` | `task::stopping`, which is public |
+//! | `panic_message` | `task`, `deferred`, `service` | the text of a caught panic |
+//! | `check`, `keepalive`, `user_timeout`, `peer`, `literal_address`, `from_authority` | `endpoint`, `http`, `monitor` | the rules for values of options, for texts that are read earlier than they are used |
+//! | `open_udp`, `open_connected_udp`, `open_unix` | `endpoint` | a datagram socket for a boxed protocol |
+//! | `on`, `thread_limits`, `agenda`, `take_panic`, `kill`, `watch_default_signals` | `sim` | a simulation is the kernel of its reactors |
+//! | `connector_of`, `read_at_once` | `testing` | a test's view of attempts and reads |
 
 mod connect;
 pub(crate) mod connection;
@@ -244,7 +264,8 @@ impl Reactor {
     }
 
     /// Makes the next call of [`now`](Reactor::now) read the clock, after a long computation in a
-    /// callback. Otherwise the time of a group of callbacks is read once. (libuv: `uv_update_time`.)
+    /// callback. Otherwise the time of a group of callbacks is read once. (libuv:
+    /// `uv_update_time`.)
     pub fn update_time(&self) {
         self.clock.set(None);
     }

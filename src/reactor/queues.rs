@@ -60,17 +60,17 @@ pub(crate) struct CallbackQueue {
 }
 
 impl CallbackQueue {
-    pub(crate) fn push(&mut self, task: Callback) {
+    pub(in crate::reactor) fn push(&mut self, task: Callback) {
         self.queue.push_back(task);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(in crate::reactor) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Replaces the reason of a queued loss. A later event in the same callback gives the better
     /// one.
-    pub(crate) fn correct_loss(&mut self, token: Token, correct: Reason) {
+    pub(in crate::reactor) fn correct_loss(&mut self, token: Token, correct: Reason) {
         let found = self.queue.iter_mut().find_map(|task| match task {
             Callback::Lost(other, reason, _) if *other == token => Some(reason),
             _ => None,
@@ -83,7 +83,7 @@ impl CallbackQueue {
 
 impl Reactor {
     /// Runs the queued callbacks. Callbacks that they queue wait for the next turn.
-    pub(crate) fn run_callbacks(&mut self) {
+    pub(in crate::reactor) fn run_callbacks(&mut self) {
         for _ in 0..self.queues.callbacks.queue.len() {
             let Some(task) = self.queues.callbacks.queue.pop_front() else {
                 break;

@@ -37,16 +37,16 @@ struct Slot {
 }
 
 impl Registry {
-    pub(crate) fn new() -> Registry {
+    pub(in crate::reactor) fn new() -> Registry {
         Registry { slots: Slab::new(), generation: 0, connections: 0, processes: 0 }
     }
 
     /// The token of the next insertion.
-    pub(crate) fn next_token(&self) -> Token {
+    pub(in crate::reactor) fn next_token(&self) -> Token {
         Token::new(self.slots.vacant_key() as u32, self.generation)
     }
 
-    pub(crate) fn insert(&mut self, source: Source) -> Token {
+    pub(in crate::reactor) fn insert(&mut self, source: Source) -> Token {
         let token = self.next_token();
         match &source {
             Source::Connection(connection) if !connection.is_child_pipe() => self.connections += 1,
@@ -59,14 +59,14 @@ impl Registry {
     }
 
     /// Turns an attempt into a connection that keeps its token.
-    pub(crate) fn promote(&mut self, token: Token, connection: Connection) {
+    pub(in crate::reactor) fn promote(&mut self, token: Token, connection: Connection) {
         if let Some(source) = self.get_mut(token) {
             *source = Source::Connection(connection);
             self.connections += 1;
         }
     }
 
-    pub(crate) fn remove(&mut self, token: Token) -> Option<Source> {
+    pub(in crate::reactor) fn remove(&mut self, token: Token) -> Option<Source> {
         self.get(token)?;
         let source = self.slots.try_remove(token.index())?.source;
         match &source {
@@ -81,18 +81,18 @@ impl Registry {
         Some(source)
     }
 
-    pub(crate) fn get(&self, token: Token) -> Option<&Source> {
+    pub(in crate::reactor) fn get(&self, token: Token) -> Option<&Source> {
         let slot = self.slots.get(token.index())?;
         (slot.generation == token.generation()).then_some(&slot.source)
     }
 
     #[inline]
-    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Source> {
+    pub(in crate::reactor) fn get_mut(&mut self, token: Token) -> Option<&mut Source> {
         let slot = self.slots.get_mut(token.index())?;
         (slot.generation == token.generation()).then_some(&mut slot.source)
     }
 
-    pub(crate) fn connection(&self, token: Token) -> Option<&Connection> {
+    pub(in crate::reactor) fn connection(&self, token: Token) -> Option<&Connection> {
         match self.get(token) {
             Some(Source::Connection(connection)) => Some(connection),
             _ => None,
@@ -100,14 +100,14 @@ impl Registry {
     }
 
     #[inline]
-    pub(crate) fn connection_mut(&mut self, token: Token) -> Option<&mut Connection> {
+    pub(in crate::reactor) fn connection_mut(&mut self, token: Token) -> Option<&mut Connection> {
         match self.get_mut(token) {
             Some(Source::Connection(connection)) => Some(connection),
             _ => None,
         }
     }
 
-    pub(crate) fn listener_mut(&mut self, token: Token) -> Option<&mut ListenerSlot> {
+    pub(in crate::reactor) fn listener_mut(&mut self, token: Token) -> Option<&mut ListenerSlot> {
         match self.get_mut(token) {
             Some(Source::Listener(listener)) => Some(listener),
             _ => None,
@@ -142,14 +142,14 @@ impl Registry {
         }
     }
 
-    pub(crate) fn connector(&self, token: Token) -> Option<&ConnectorSlot> {
+    pub(in crate::reactor) fn connector(&self, token: Token) -> Option<&ConnectorSlot> {
         match self.get(token) {
             Some(Source::Connector(connector)) => Some(connector),
             _ => None,
         }
     }
 
-    pub(crate) fn connector_mut(&mut self, token: Token) -> Option<&mut ConnectorSlot> {
+    pub(in crate::reactor) fn connector_mut(&mut self, token: Token) -> Option<&mut ConnectorSlot> {
         match self.get_mut(token) {
             Some(Source::Connector(connector)) => Some(connector),
             _ => None,
@@ -157,26 +157,26 @@ impl Registry {
     }
 
     /// The number of open connections, including lingering ones.
-    pub(crate) fn connections(&self) -> usize {
+    pub(in crate::reactor) fn connections(&self) -> usize {
         self.connections
     }
 
     /// Whether a graceful stop has connections or processes to wait for.
-    pub(crate) fn drains(&self) -> bool {
+    pub(in crate::reactor) fn drains(&self) -> bool {
         self.connections > 0 || self.processes > 0
     }
 
     /// The number of child processes that have not ended.
-    pub(crate) fn processes(&self) -> usize {
+    pub(in crate::reactor) fn processes(&self) -> usize {
         self.processes
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(in crate::reactor) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// The tokens of all sources that match `choose`, ordered by index.
-    pub(crate) fn tokens(&self, choose: impl Fn(&Source) -> bool) -> Vec<Token> {
+    pub(in crate::reactor) fn tokens(&self, choose: impl Fn(&Source) -> bool) -> Vec<Token> {
         let chosen = self.slots.iter().filter(|(_, slot)| choose(&slot.source));
         chosen.map(|(index, slot)| Token::new(index as u32, slot.generation)).collect()
     }

@@ -165,7 +165,7 @@ impl Settings {
     }
 
     /// The default of `max_connections` for a given limit on file descriptors.
-    pub(crate) fn default_connections(descriptors: usize) -> usize {
+    pub(in crate::reactor) fn default_connections(descriptors: usize) -> usize {
         (descriptors.saturating_sub(256) / 2).clamp(1, 10_000)
     }
 }

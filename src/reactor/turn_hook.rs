@@ -10,9 +10,9 @@ use crate::net;
 use crate::reactor::handle::Handle;
 use crate::reactor::{CallbackKind, Reactor};
 
-/// Work that the loop does in each turn, after the callbacks. The executor of [`task`](crate::task) is one; a hook lets
-/// a program bring its own queue of work, such as an executor or a scripting engine. (libuv:
-/// prepare and check handles.)
+/// Work that the loop does in each turn, after the callbacks. The executor of
+/// [`task`](crate::task) is one; a hook lets a program bring its own queue of work, such as an
+/// executor or a scripting engine. (libuv: prepare and check handles.)
 ///
 /// [`Handle::turn_hook`] adds a hook. It stays until the reactor finishes. A panic in
 /// [`run`](TurnHook::run) or [`finish`](TurnHook::finish) is logged and counted.

@@ -11,6 +11,7 @@ mod connection_timers;
 mod facts_to_look_at;
 mod held_up_loop;
 mod jobs_in_threads;
+mod private_calls;
 mod reactor_refuses_reentry;
 mod several_reactors;
 mod spinning;

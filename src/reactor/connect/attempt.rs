@@ -43,7 +43,7 @@ impl Reactor {
         }
     }
 
-    pub(crate) fn start_connecting(&mut self, token: Token) {
+    pub(in crate::reactor) fn start_connecting(&mut self, token: Token) {
         let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
@@ -221,7 +221,7 @@ impl Reactor {
     }
 
     /// Handles the end of an attempt's head start.
-    pub(crate) fn next_attempt_due(&mut self, token: Token) {
+    pub(in crate::reactor) fn next_attempt_due(&mut self, token: Token) {
         if let Some(race) = self.race(token) {
             race.next = None;
         }
@@ -247,7 +247,7 @@ impl Reactor {
     }
 
     /// Handles an event of a connection attempt.
-    pub(crate) fn attempt_ready(
+    pub(in crate::reactor) fn attempt_ready(
         &mut self,
         attempt: Token,
         connector: Token,
@@ -356,7 +356,7 @@ impl Reactor {
         self.with_client_factory(connector, CallbackKind::BuildProtocol, build).unwrap_or(Ok(None))
     }
 
-    pub(crate) fn connect_timed_out(&mut self, token: Token) {
+    pub(in crate::reactor) fn connect_timed_out(&mut self, token: Token) {
         let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
@@ -433,7 +433,7 @@ impl Reactor {
         }
     }
 
-    pub(crate) fn connector_failed(&mut self, token: Token, reason: &Reason) {
+    pub(in crate::reactor) fn connector_failed(&mut self, token: Token, reason: &Reason) {
         self.abandon_attempt(token);
         self.start_client_factory(token);
         self.statistics.connect_failures += 1;
@@ -445,7 +445,12 @@ impl Reactor {
 
     /// Reports the loss of a connection before its layers were ready to its connector, as a failed
     /// attempt.
-    pub(crate) fn connection_never_made(&mut self, token: Token, connection: Token, reason: &Reason) {
+    pub(in crate::reactor) fn connection_never_made(
+        &mut self,
+        token: Token,
+        connection: Token,
+        reason: &Reason,
+    ) {
         let phase = self.registry.connector(token).map(|slot| &slot.phase);
         if matches!(phase, Some(Phase::Connected(current)) if *current == connection) {
             self.connector_failed(token, reason);
@@ -453,7 +458,7 @@ impl Reactor {
     }
 
     /// Reports the loss of a connection to its connector. The protocol was called before.
-    pub(crate) fn connector_lost(&mut self, token: Token, connection: Token, reason: &Reason) {
+    pub(in crate::reactor) fn connector_lost(&mut self, token: Token, connection: Token, reason: &Reason) {
         let Some(slot) = self.registry.connector_mut(token) else {
             return;
         };
@@ -468,7 +473,7 @@ impl Reactor {
     }
 
     /// Removes a connector that is idle.
-    pub(crate) fn release_connector(&mut self, token: Token) {
+    pub(in crate::reactor) fn release_connector(&mut self, token: Token) {
         let Some(slot) = self.registry.connector(token) else {
             return;
         };
@@ -500,7 +505,7 @@ impl Reactor {
     }
 
     /// Cancels an attempt or a wait, if there is one.
-    pub(crate) fn disconnect_connector(&mut self, token: Token, reason: &Reason) {
+    pub(in crate::reactor) fn disconnect_connector(&mut self, token: Token, reason: &Reason) {
         // A connector that is not connecting is already in the wanted state.
         let _ = self.stop_connecting(token, reason.clone());
     }

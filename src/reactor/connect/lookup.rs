@@ -42,12 +42,12 @@ pub(in crate::reactor) enum Overdue {
 }
 
 impl PendingLookups {
-    pub(crate) fn len(&self) -> usize {
+    pub(in crate::reactor) fn len(&self) -> usize {
         self.pending.len()
     }
 
     /// The callbacks of all pending requests.
-    pub(crate) fn into_calls(self) -> impl Iterator<Item = OnLookedUp> {
+    pub(in crate::reactor) fn into_calls(self) -> impl Iterator<Item = OnLookedUp> {
         self.pending.into_values().map(|pending| pending.done)
     }
 }
@@ -199,7 +199,7 @@ impl Reactor {
     }
 
     /// Handles the timeout of a look-up that has its own.
-    pub(crate) fn lookup_timed_out(&mut self, lookup: Lookup) {
+    pub(in crate::reactor) fn lookup_timed_out(&mut self, lookup: Lookup) {
         let pending = self.threads.lookups.pending.get(&lookup.0);
         let Some((limit, _)) = pending.and_then(|pending| pending.limit) else { return };
         match self.overdue_lookup(lookup, limit) {

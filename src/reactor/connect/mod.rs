@@ -295,13 +295,13 @@ impl Reactor {
     }
 
     /// Whether listeners and connections can still be created.
-    pub(crate) fn accepts_new_work(&self) -> bool {
+    pub(in crate::reactor) fn accepts_new_work(&self) -> bool {
         self.check_not_stopping().is_ok()
     }
 
     /// Checks the same, and returns the error. While triggers or tasks delay the shutdown, new
     /// connections are allowed, because a graceful end may need them.
-    pub(crate) fn check_not_stopping(&self) -> Result<()> {
+    pub(in crate::reactor) fn check_not_stopping(&self) -> Result<()> {
         match self.lifecycle.state {
             RunState::Draining { .. } | RunState::Ending => Err(Error::Stopping),
             RunState::Finished => Err(Error::ReactorFinished),

@@ -71,7 +71,7 @@ impl ListenTcp {
         }
     }
 
-    pub(crate) fn buffers(&self) -> Buffers {
+    pub(in crate::reactor) fn buffers(&self) -> Buffers {
         Buffers { send: self.send_buffer, receive: self.receive_buffer }
     }
 
@@ -149,7 +149,7 @@ impl ConnectTcp {
         }
     }
 
-    pub(crate) fn buffers(&self) -> Buffers {
+    pub(in crate::reactor) fn buffers(&self) -> Buffers {
         Buffers { send: self.send_buffer, receive: self.receive_buffer }
     }
 

@@ -29,7 +29,7 @@ impl Reactor {
     /// Calls a connection's protocol and then handles the consequences: writes and state changes.
     /// The protocol is out of its slot during the call.
     #[inline]
-    pub(crate) fn call_protocol(
+    pub(in crate::reactor) fn call_protocol(
         &mut self,
         token: Token,
         place: CallbackKind,

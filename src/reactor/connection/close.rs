@@ -11,7 +11,7 @@ use crate::reactor::registry::Source;
 use crate::reactor::{Address, CallbackKind, ConnectionGuards, Reactor, Reason, TimedCall, Transport};
 
 impl Reactor {
-    pub(crate) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
+    pub(in crate::reactor) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
@@ -39,13 +39,13 @@ impl Reactor {
         }
     }
 
-    pub(crate) fn lose_write_connection(&mut self, token: Token) {
+    pub(in crate::reactor) fn lose_write_connection(&mut self, token: Token) {
         if self.change_state(token, Event::CloseOutput) == Action::Flush {
             self.flush_after_callback(token);
         }
     }
 
-    pub(crate) fn abort_connection(&mut self, token: Token) {
+    pub(in crate::reactor) fn abort_connection(&mut self, token: Token) {
         match self.registry.connection(token).map(|connection| connection.state) {
             Some(State::Lingering) => self.end_lingering(token),
             Some(_) => {
@@ -177,7 +177,7 @@ impl Reactor {
         self.statistics.bytes_sent > before
     }
 
-    pub(crate) fn close_limit_reached(&mut self, token: Token) {
+    pub(in crate::reactor) fn close_limit_reached(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
@@ -203,7 +203,7 @@ impl Reactor {
 
     /// Queues `connection_lost`, the last callback of the connection. If unsent output is
     /// discarded, the socket is reset: a FIN would tell the peer that the data is complete.
-    pub(crate) fn queue_loss(&mut self, token: Token, reason: Reason) {
+    pub(in crate::reactor) fn queue_loss(&mut self, token: Token, reason: Reason) {
         let complete = self
             .registry
             .connection(token)
@@ -229,7 +229,12 @@ impl Reactor {
     }
 
     /// Reports the loss to the protocol, producer, layers and connector, and frees the slot.
-    pub(crate) fn deliver_loss(&mut self, token: Token, reason: &Reason, disposal: SocketDisposal) {
+    pub(in crate::reactor) fn deliver_loss(
+        &mut self,
+        token: Token,
+        reason: &Reason,
+        disposal: SocketDisposal,
+    ) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };
@@ -319,7 +324,7 @@ impl Reactor {
         self.schedule_resume(token);
     }
 
-    pub(crate) fn end_lingering(&mut self, token: Token) {
+    pub(in crate::reactor) fn end_lingering(&mut self, token: Token) {
         let Some(connection) = self.registry.connection_mut(token) else {
             return;
         };

@@ -87,20 +87,20 @@ impl Pauses {
     pub(crate) const DESCRIPTORS: Pauses = Pauses(4);
 
     #[inline]
-    pub(crate) fn any(self) -> bool {
+    pub(in crate::reactor) fn any(self) -> bool {
         self.0 != 0
     }
 
     /// Whether only the protocol has paused reading.
-    pub(crate) fn only_protocol(self) -> bool {
+    pub(in crate::reactor) fn only_protocol(self) -> bool {
         self.0 & !Pauses::DESCRIPTORS.0 == Pauses::PROTOCOL.0
     }
 
-    pub(crate) fn has(self, who: Pauses) -> bool {
+    pub(in crate::reactor) fn has(self, who: Pauses) -> bool {
         self.0 & who.0 != 0
     }
 
-    pub(crate) fn set(&mut self, who: Pauses, paused: bool) {
+    pub(in crate::reactor) fn set(&mut self, who: Pauses, paused: bool) {
         match paused {
             true => self.0 |= who.0,
             false => self.0 &= !who.0,
@@ -149,7 +149,7 @@ pub(crate) struct Registered {
 }
 
 impl Registered {
-    pub(crate) fn new(producer: Box<dyn Producer>, kind: ProducerKind) -> Registered {
+    pub(in crate::reactor) fn new(producer: Box<dyn Producer>, kind: ProducerKind) -> Registered {
         let producer = Some(producer);
         Registered { producer, kind, waits: false, sending: false, again: None, pause: MIN_PULL_DELAY }
     }
@@ -166,7 +166,7 @@ pub(crate) struct CloseLimit {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: Address, origin: Token, small_marks: bool) -> Connection {
+    pub(in crate::reactor) fn new(peer: Address, origin: Token, small_marks: bool) -> Connection {
         Connection {
             protocol: None,
             peer,
@@ -188,17 +188,17 @@ impl Connection {
     }
 
     /// Unsent bytes, including bytes held by layers.
-    pub(crate) fn unsent(&self) -> usize {
+    pub(in crate::reactor) fn unsent(&self) -> usize {
         self.waiting().saturating_add(self.held())
     }
 
     /// Bytes in the output buffer, not accepted by the kernel yet.
-    pub(crate) fn waiting(&self) -> usize {
+    pub(in crate::reactor) fn waiting(&self) -> usize {
         self.outgoing.len() - self.sent
     }
 
     /// Whether writes are accepted. A close that waits for a producer accepts its writes.
-    pub(crate) fn takes_writes(&self) -> bool {
+    pub(in crate::reactor) fn takes_writes(&self) -> bool {
         match self.state {
             State::Open | State::InputClosed => true,
             State::OutputClosing | State::InputClosedOutputClosing | State::Closing { .. } => {
@@ -210,12 +210,12 @@ impl Connection {
 
     /// Whether small writes of a callback may go to the shared write batch.
     #[inline]
-    pub(crate) fn can_batch(&self) -> bool {
+    pub(in crate::reactor) fn can_batch(&self) -> bool {
         self.state == State::Open && self.outgoing.is_empty() && !self.small_marks
     }
 
     /// Records that `pause_writing` is delivered.
-    pub(crate) fn enter_pause(&mut self) {
+    pub(in crate::reactor) fn enter_pause(&mut self) {
         if self.flow == Flow::PauseQueued {
             self.flow = Flow::Paused;
             self.unsent_floor = u32::try_from(self.unsent()).unwrap_or(u32::MAX);
@@ -223,13 +223,13 @@ impl Connection {
     }
 
     /// Whether `unsent` exceeds `limit`, not counting bytes written before `pause_writing`.
-    pub(crate) fn exceeds(&self, unsent: usize, limit: usize) -> bool {
+    pub(in crate::reactor) fn exceeds(&self, unsent: usize, limit: usize) -> bool {
         self.flow == Flow::Paused && unsent.saturating_sub(self.unsent_floor as usize) > limit
     }
 
     /// Whether a read should be tried now.
     #[inline]
-    pub(crate) fn wants_read(&self) -> bool {
+    pub(in crate::reactor) fn wants_read(&self) -> bool {
         let fast = self.state == State::Open && !self.pauses.any();
         self.readiness.has(Readiness::READABLE) && (fast || self.wants_read_slow())
     }
@@ -244,28 +244,28 @@ impl Connection {
 
     /// Whether the protocol has paused reading and the kernel has the end of the input, which may
     /// be a reset.
-    pub(crate) fn pauses_at_the_end(&self) -> bool {
+    pub(in crate::reactor) fn pauses_at_the_end(&self) -> bool {
         self.pauses.has(Pauses::PROTOCOL) && self.readiness.has(Readiness::READ_CLOSED)
     }
 
     /// Whether the connection is a pipe to or from a child process.
-    pub(crate) fn is_child_pipe(&self) -> bool {
+    pub(in crate::reactor) fn is_child_pipe(&self) -> bool {
         self.cold.as_ref().is_some_and(|cold| cold.child_pipe)
     }
 
-    pub(crate) fn cold(&mut self) -> &mut ColdState {
+    pub(in crate::reactor) fn cold(&mut self) -> &mut ColdState {
         self.cold.get_or_insert_default()
     }
 
-    pub(crate) fn has_producer(&self) -> bool {
+    pub(in crate::reactor) fn has_producer(&self) -> bool {
         self.cold.as_ref().is_some_and(|cold| cold.producer.is_some())
     }
 
-    pub(crate) fn registered(&mut self) -> Option<&mut Registered> {
+    pub(in crate::reactor) fn registered(&mut self) -> Option<&mut Registered> {
         self.cold.as_mut()?.producer.as_mut()
     }
 
-    pub(crate) fn water_marks(&self) -> Option<(usize, usize)> {
+    pub(in crate::reactor) fn water_marks(&self) -> Option<(usize, usize)> {
         self.cold.as_ref()?.water_marks
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct StreamOptions {
 impl StreamOptions {
     /// Returns the options that differ from the system's defaults. Values are rounded up to the
     /// kernel's unit.
-    pub(crate) fn wanted(self) -> impl Iterator<Item = SocketOption> {
+    pub(in crate::reactor) fn wanted(self) -> impl Iterator<Item = SocketOption> {
         let keepalive = self.keepalive.and_then(|idle| keepalive(idle).ok());
         let user_timeout = self.user_timeout.and_then(|limit| user_timeout(limit).ok());
         [
@@ -30,7 +30,7 @@ impl StreamOptions {
 
     /// # Errors
     /// [`Error::BadOption`] for a value out of range.
-    pub(crate) fn check(self) -> Result<()> {
+    pub(in crate::reactor) fn check(self) -> Result<()> {
         let bad = |option| move |why| Error::BadOption { option, why };
         self.keepalive.map(keepalive).transpose().map_err(bad("keepalive"))?;
         self.user_timeout.map(user_timeout).transpose().map_err(bad("user_timeout"))?;

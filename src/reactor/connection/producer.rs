@@ -8,7 +8,7 @@ use crate::reactor::queues::Callback;
 use crate::reactor::{CallbackKind, Producer, ProducerKind, Reactor, TimedCall, Transport};
 
 impl Reactor {
-    pub(crate) fn tell_to_pause(&mut self, token: Token) {
+    pub(in crate::reactor) fn tell_to_pause(&mut self, token: Token) {
         if let Some(connection) = self.registry.connection_mut(token) {
             connection.enter_pause();
         }
@@ -18,7 +18,7 @@ impl Reactor {
         });
     }
 
-    pub(crate) fn tell_to_resume(&mut self, token: Token) {
+    pub(in crate::reactor) fn tell_to_resume(&mut self, token: Token) {
         // The high-water mark was exceeded again since this call was queued. A new `pause_writing`
         // follows it, and the buffer limit applies only from then on.
         if let Some(connection) = self.registry.connection_mut(token)
@@ -37,7 +37,7 @@ impl Reactor {
     }
 
     /// Tells a push producer to pause, unless it is already paused.
-    pub(crate) fn pause_producer(&mut self, token: Token) {
+    pub(in crate::reactor) fn pause_producer(&mut self, token: Token) {
         if self.producer_waits(token, ProducerKind::Push, true) {
             self.call_producer(token, ProducerKind::Push, |producer, transport| {
                 producer.pause_producing(transport);
@@ -46,7 +46,7 @@ impl Reactor {
     }
 
     /// Queues a call of the pull producer, if there is one. Repeated calls queue it once.
-    pub(crate) fn ask_producer(&mut self, token: Token) {
+    pub(in crate::reactor) fn ask_producer(&mut self, token: Token) {
         if self.producer_waits(token, ProducerKind::Pull, true) {
             self.queues.callbacks.push(Callback::Pull(token));
         }
@@ -65,7 +65,7 @@ impl Reactor {
     }
 
     /// Calls a pull producer for its next piece.
-    pub(crate) fn pull(&mut self, token: Token) {
+    pub(in crate::reactor) fn pull(&mut self, token: Token) {
         if !self.producer_waits(token, ProducerKind::Pull, false) {
             return;
         }

@@ -32,7 +32,7 @@ impl Reactor {
         &mut self,
         token: Token,
         ready: Readiness,
-        buffer: &mut Vec<u8>,
+        buffer: &mut [u8],
     ) -> bool {
         let Some(mut connection) = self.registry.connection_mut(token) else { return false };
         connection.readiness.insert(ready);
@@ -115,7 +115,7 @@ impl Reactor {
 
     /// Gives a queued connection its next share.
     #[inline(never)]
-    fn resume_connection(&mut self, token: Token, buffer: &mut Vec<u8>) {
+    fn resume_connection(&mut self, token: Token, buffer: &mut [u8]) {
         self.connection_ready(token, Readiness::default(), buffer);
     }
 
@@ -201,7 +201,7 @@ impl Reactor {
     }
 
     /// Queues a connection for another share in the next turn.
-    pub(crate) fn schedule_resume(&mut self, token: Token) {
+    pub(in crate::reactor) fn schedule_resume(&mut self, token: Token) {
         if let Some(connection) = self.registry.connection_mut(token)
             && !connection.resume_scheduled
         {
@@ -253,7 +253,7 @@ impl Reactor {
 
     /// Gives the first `count` queued connections and sockets their share.
     #[inline(never)] // keeps turns without it short
-    pub(crate) fn run_resumed(&mut self, count: usize) {
+    pub(in crate::reactor) fn run_resumed(&mut self, count: usize) {
         let mut buffer = std::mem::take(&mut self.receive.buffer);
         for _ in 0..count {
             let Some(token) = self.queues.resume.pop_front() else { break };

@@ -11,7 +11,7 @@ use crate::reactor::{Reactor, Reason, SystemError};
 
 impl Reactor {
     #[inline]
-    pub(crate) fn write(&mut self, token: Token, data: &[u8]) {
+    pub(in crate::reactor) fn write(&mut self, token: Token, data: &[u8]) {
         // Batched, and sent when the callback returns.
         let direct = self.send.batching && self.send.connection == token;
         if !direct || data.len() >= MAX_BATCHED_WRITE || !self.send.batch.push(data) {
@@ -40,7 +40,7 @@ impl Reactor {
 
     /// Sends the batched writes of a task.
     #[inline]
-    pub(crate) fn end_task_writes(&mut self) {
+    pub(in crate::reactor) fn end_task_writes(&mut self) {
         if self.send.connection != Token::NONE {
             self.send_task_writes();
         }
@@ -250,7 +250,7 @@ impl Reactor {
     }
 
     /// Queues a connection for a flush at the end of the turn.
-    pub(crate) fn schedule_flush(&mut self, token: Token) {
+    pub(in crate::reactor) fn schedule_flush(&mut self, token: Token) {
         if let Some(connection) = self.registry.connection_mut(token)
             && !connection.flush_scheduled
         {
@@ -260,7 +260,7 @@ impl Reactor {
     }
 
     #[inline]
-    pub(crate) fn run_flushes(&mut self) {
+    pub(in crate::reactor) fn run_flushes(&mut self) {
         if !self.queues.flush.is_empty() {
             self.flush_all();
         }
@@ -370,7 +370,7 @@ impl Reactor {
     }
 
     /// Checks the water marks and queues `pause_writing` or `resume_writing`.
-    pub(crate) fn update_water_marks(&mut self, token: Token) {
+    pub(in crate::reactor) fn update_water_marks(&mut self, token: Token) {
         let unsent = self.unsent(token);
         self.update_water_marks_at(token, unsent);
     }

@@ -150,7 +150,7 @@ impl Reason {
     }
 
     /// The reason for a socket that could not be opened. This machine returned the error at once.
-    pub(crate) fn of_open(failed: &OpenError) -> Reason {
+    pub(in crate::reactor) fn of_open(failed: &OpenError) -> Reason {
         let system_error = SystemError::new(failed.step.name(), &failed.error);
         let linux = cfg!(any(target_os = "android", target_os = "linux"));
         match (failed.step, failed.error.kind()) {
@@ -166,7 +166,7 @@ impl Reason {
     }
 
     /// The reason for the error of a connection attempt in progress.
-    pub(crate) fn of_connect(error: &io::Error, call: &'static str) -> Reason {
+    pub(in crate::reactor) fn of_connect(error: &io::Error, call: &'static str) -> Reason {
         let system_error = SystemError::new(call, error);
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Reason::Refused(system_error),
@@ -244,7 +244,7 @@ pub struct SystemError {
 }
 
 impl SystemError {
-    pub(crate) fn new(call: &'static str, error: &io::Error) -> SystemError {
+    pub(in crate::reactor) fn new(call: &'static str, error: &io::Error) -> SystemError {
         SystemError { call, kind: error.kind(), code: error.raw_os_error() }
     }
 
@@ -253,9 +253,8 @@ impl SystemError {
         self.is_one_of(&[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM])
     }
 
-    /// Whether a datagram was too long.
-    #[cfg(feature = "load")]
-    pub(crate) fn is_too_long(&self) -> bool {
+    /// Whether a datagram was longer than its network or socket takes (EMSGSIZE).
+    pub fn is_too_long(&self) -> bool {
         self.is_one_of(&[Errno::MSGSIZE])
     }
 

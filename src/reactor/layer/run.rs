@@ -171,7 +171,7 @@ impl Reactor {
     }
 
     /// Adds a layer on top of a connection's other layers.
-    pub(crate) fn add_layer(&mut self, token: Token, layer: Box<dyn Layer>) {
+    pub(in crate::reactor) fn add_layer(&mut self, token: Token, layer: Box<dyn Layer>) {
         // Output written so far bypasses the layer.
         if self.send.connection == token {
             self.send_write_batch(token);
@@ -251,7 +251,7 @@ impl Reactor {
         true
     }
 
-    pub(crate) fn layer_woken(&mut self, token: Token, index: u32) {
+    pub(in crate::reactor) fn layer_woken(&mut self, token: Token, index: u32) {
         let index = index as usize;
         let Some(stage) = self.place_mut(token, index) else { return };
         stage.wake = None;

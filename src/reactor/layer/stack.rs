@@ -200,25 +200,25 @@ impl PendingBytes {
 }
 
 impl Connection {
-    pub(crate) fn layers(&self) -> Option<&Layers> {
+    pub(in crate::reactor) fn layers(&self) -> Option<&Layers> {
         self.cold.as_ref()?.layers.as_deref()
     }
 
-    pub(crate) fn layers_mut(&mut self) -> Option<&mut Layers> {
+    pub(in crate::reactor) fn layers_mut(&mut self) -> Option<&mut Layers> {
         self.cold.as_mut()?.layers.as_deref_mut()
     }
 
-    pub(crate) fn is_layered(&self) -> bool {
+    pub(in crate::reactor) fn is_layered(&self) -> bool {
         self.layers().is_some()
     }
 
     /// Unsent bytes in layers.
-    pub(crate) fn held(&self) -> usize {
+    pub(in crate::reactor) fn held(&self) -> usize {
         self.layers().map_or(0, Layers::held)
     }
 
     /// Whether input is pending for a layer or the protocol.
-    pub(crate) fn layers_keep_input(&self) -> bool {
+    pub(in crate::reactor) fn layers_keep_input(&self) -> bool {
         self.layers().is_some_and(|layers| {
             let waiting = layers.stack.iter().map(|stage| &stage.received).chain([&layers.above]);
             waiting.into_iter().any(|waiting| waiting.next().is_some())
@@ -226,16 +226,16 @@ impl Connection {
     }
 
     /// Whether our end of output has not passed all layers.
-    pub(crate) fn layers_send(&self) -> bool {
+    pub(in crate::reactor) fn layers_send(&self) -> bool {
         self.layers().is_some_and(|layers| layers.output != Eof::Delivered)
     }
 
-    pub(crate) fn is_made(&self) -> bool {
+    pub(in crate::reactor) fn is_made(&self) -> bool {
         self.layers().is_none_or(|layers| layers.made)
     }
 
     /// Discards pending output.
-    pub(crate) fn clear_layers(&mut self) {
+    pub(in crate::reactor) fn clear_layers(&mut self) {
         if let Some(layers) = self.layers_mut() {
             for stage in &mut layers.stack {
                 stage.held = 0;
@@ -245,12 +245,12 @@ impl Connection {
     }
 
     /// Takes the protocol out of its slot, above layers or not.
-    pub(crate) fn take_protocol(&mut self) -> Option<Box<dyn Protocol>> {
+    pub(in crate::reactor) fn take_protocol(&mut self) -> Option<Box<dyn Protocol>> {
         self.protocol.take().or_else(|| self.layers_mut()?.protocol.take())
     }
 
     /// Puts the protocol back. Its connection may have got its first layer meanwhile.
-    pub(crate) fn put_protocol(&mut self, protocol: Box<dyn Protocol>) {
+    pub(in crate::reactor) fn put_protocol(&mut self, protocol: Box<dyn Protocol>) {
         match self.layers_mut() {
             Some(layers) => layers.protocol = Some(protocol),
             None => self.protocol = Some(protocol),
@@ -258,7 +258,7 @@ impl Connection {
     }
 
     /// Whether the protocol is in its slot.
-    pub(crate) fn protocol_is_in(&self) -> bool {
+    pub(in crate::reactor) fn protocol_is_in(&self) -> bool {
         self.protocol.is_some() || self.layers().is_some_and(|layers| layers.protocol.is_some())
     }
 

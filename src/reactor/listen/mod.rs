@@ -211,7 +211,7 @@ impl Reactor {
         if self.stop_listener(listener.token) { Ok(()) } else { Err(Error::NotListening) }
     }
 
-    pub(crate) fn stop_listener(&mut self, token: Token) -> bool {
+    pub(in crate::reactor) fn stop_listener(&mut self, token: Token) -> bool {
         if self.registry.listener_mut(token).is_none() {
             return false;
         }
@@ -235,7 +235,7 @@ impl Reactor {
         }
     }
 
-    pub(crate) fn start_listener_factory(&mut self, token: Token) {
+    pub(in crate::reactor) fn start_listener_factory(&mut self, token: Token) {
         let Some(listener) = self.registry.listener_mut(token) else {
             return;
         };
@@ -269,7 +269,7 @@ impl Reactor {
     }
 
     /// Accepts connections up to the budget of the turn. The next poll reports the rest.
-    pub(crate) fn accept_ready(&mut self, token: Token) {
+    pub(in crate::reactor) fn accept_ready(&mut self, token: Token) {
         self.start_listener_factory(token);
         let (turn, max) = (self.statistics.turns, self.settings.accepts_per_turn);
         let Some(listener) = self.registry.listener_mut(token) else { return };
@@ -415,7 +415,7 @@ impl Reactor {
         }
     }
 
-    pub(crate) fn accept_again(&mut self, token: Token) {
+    pub(in crate::reactor) fn accept_again(&mut self, token: Token) {
         if let Some(listener) = self.registry.listener_mut(token) {
             listener.paused = false;
             self.net.set_listener_paused(token, false);

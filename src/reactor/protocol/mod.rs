@@ -96,7 +96,8 @@ pub trait Protocol: Any {
     }
 
     /// Returns the wrapped protocol or handler, for a protocol that wraps one. With it,
-    /// [`Reactor::with_protocol`](crate::Reactor::with_protocol) and [`Transport::call_later`] find it by its type.
+    /// [`Reactor::with_protocol`](crate::Reactor::with_protocol) and [`Transport::call_later`] find
+    /// it by its type.
     fn downcast_inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
         let _ = want;
         None
@@ -104,7 +105,7 @@ pub trait Protocol: Any {
 }
 
 /// The protocol itself or the one it wraps, as a `P`.
-pub(crate) fn find<P: 'static>(protocol: &mut dyn Protocol) -> Option<&mut P> {
+pub(in crate::reactor) fn find<P: 'static>(protocol: &mut dyn Protocol) -> Option<&mut P> {
     let outer: &dyn Any = protocol;
     if outer.is::<P>() {
         let outer: &mut dyn Any = protocol;

@@ -73,7 +73,7 @@ struct Calls {
 }
 
 impl Inbox {
-    pub(crate) fn new(waker: Arc<dyn Wake>, limit: usize) -> Arc<Inbox> {
+    pub(in crate::reactor) fn new(waker: Arc<dyn Wake>, limit: usize) -> Arc<Inbox> {
         let (calls, woken) = (Mutex::default(), AtomicBool::new(false));
         Arc::new(Inbox { calls, woken, waker, limit })
     }
@@ -95,7 +95,7 @@ impl Inbox {
     }
 
     /// Moves queued calls to the end of `into`, at most `limit` of them.
-    pub(crate) fn take(&self, into: &mut Vec<ThreadCall>, limit: usize) {
+    pub(in crate::reactor) fn take(&self, into: &mut Vec<ThreadCall>, limit: usize) {
         // Cleared before the calls are taken: a later push wakes the loop again.
         if self.has_more() {
             self.woken.store(false, Ordering::SeqCst);
@@ -110,12 +110,12 @@ impl Inbox {
     }
 
     /// Whether calls may be queued.
-    pub(crate) fn has_more(&self) -> bool {
+    pub(in crate::reactor) fn has_more(&self) -> bool {
         self.woken.load(Ordering::SeqCst)
     }
 
     /// Refuses all further calls and returns the queued ones.
-    pub(crate) fn close(&self) -> VecDeque<ThreadCall> {
+    pub(in crate::reactor) fn close(&self) -> VecDeque<ThreadCall> {
         let mut calls = self.lock();
         calls.closed = true;
         std::mem::take(&mut calls.queue)
@@ -151,16 +151,16 @@ pub(crate) struct Jobs {
 pub(in crate::reactor) type OnResult<T> = Box<dyn FnOnce(&mut Reactor, T)>;
 
 impl Jobs {
-    pub(crate) fn new() -> Jobs {
+    pub(in crate::reactor) fn new() -> Jobs {
         Jobs { results: Slab::new(), count: 0 }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(in crate::reactor) fn len(&self) -> usize {
         self.results.len()
     }
 
     /// All callbacks whose result is pending.
-    pub(crate) fn into_results(self) -> impl Iterator<Item = Box<dyn Any>> {
+    pub(in crate::reactor) fn into_results(self) -> impl Iterator<Item = Box<dyn Any>> {
         self.results.into_iter().map(|(_, (_, done))| done)
     }
 
@@ -228,7 +228,7 @@ impl Reactor {
 
     /// Runs calls from threads, up to a limit. The rest waits for the next turn.
     #[inline]
-    pub(crate) fn run_thread_calls(&mut self) {
+    pub(in crate::reactor) fn run_thread_calls(&mut self) {
         if self.threads.inbox.has_more() {
             self.run_calls_of_inbox();
         }

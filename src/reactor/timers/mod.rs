@@ -50,20 +50,20 @@ struct Entry<C> {
 }
 
 impl<C> Timers<C> {
-    pub(crate) fn new() -> Timers<C> {
+    pub(in crate::reactor) fn new() -> Timers<C> {
         Timers { heap: Vec::new(), entries: Slab::new(), positions: Vec::new(), sequence: 0, generation: 0 }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(in crate::reactor) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// The sequence number of the next call.
-    pub(crate) fn sequence(&self) -> u64 {
+    pub(in crate::reactor) fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    pub(crate) fn set(&mut self, at: Instant, call: C) -> DelayedCall {
+    pub(in crate::reactor) fn set(&mut self, at: Instant, call: C) -> DelayedCall {
         let sequence = self.next_sequence();
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
@@ -78,13 +78,13 @@ impl<C> Timers<C> {
     }
 
     /// Removes a call; `None` when it has run or was cancelled.
-    pub(crate) fn cancel(&mut self, name: DelayedCall) -> Option<C> {
+    pub(in crate::reactor) fn cancel(&mut self, name: DelayedCall) -> Option<C> {
         self.entry(name)?;
         self.take(self.position(name.index))
     }
 
     /// Changes the time of a call; `false` when it has run or was cancelled.
-    pub(crate) fn reset(&mut self, name: DelayedCall, at: Instant) -> bool {
+    pub(in crate::reactor) fn reset(&mut self, name: DelayedCall, at: Instant) -> bool {
         let sequence = self.sequence;
         let Some(entry) = self.entry_mut(name) else {
             return false;
@@ -101,17 +101,17 @@ impl<C> Timers<C> {
     }
 
     /// The due time of a call; `None` when it has run or was cancelled.
-    pub(crate) fn due(&self, name: DelayedCall) -> Option<Instant> {
+    pub(in crate::reactor) fn due(&self, name: DelayedCall) -> Option<Instant> {
         self.entry(name).map(|entry| entry.at)
     }
 
     /// A lower bound of the first due time. A postponed call can make it too early, never too late.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub(in crate::reactor) fn next(&self) -> Option<Instant> {
         self.heap.first().map(|due| due.at)
     }
 
     /// The first call that is due at `now` and has a sequence number below `sequence`.
-    pub(crate) fn first_due(&mut self, now: Instant, sequence: u64) -> Option<(DelayedCall, &C)> {
+    pub(in crate::reactor) fn first_due(&mut self, now: Instant, sequence: u64) -> Option<(DelayedCall, &C)> {
         loop {
             let first = *self.heap.first()?;
             if first.at > now {
@@ -141,12 +141,12 @@ impl<C> Timers<C> {
     }
 
     /// Removes the call that [`first_due`](Timers::first_due) returned.
-    pub(crate) fn take_first(&mut self) -> Option<C> {
+    pub(in crate::reactor) fn take_first(&mut self) -> Option<C> {
         self.take(0)
     }
 
     /// All remaining calls.
-    pub(crate) fn into_calls(self) -> impl Iterator<Item = C> {
+    pub(in crate::reactor) fn into_calls(self) -> impl Iterator<Item = C> {
         self.entries.into_iter().map(|(_, entry)| entry.call)
     }
 

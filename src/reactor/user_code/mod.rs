@@ -19,7 +19,7 @@ pub(in crate::reactor) struct UserCode {
 
 impl Reactor {
     /// Runs user code that does not belong to a connection.
-    pub(crate) fn call(&mut self, place: CallbackKind, call: impl FnOnce(&mut Reactor)) {
+    pub(in crate::reactor) fn call(&mut self, place: CallbackKind, call: impl FnOnce(&mut Reactor)) {
         // `run_user_code` has counted and logged the panic. It affects no other code.
         let _ = self.run_user_code(place, None, call);
     }

@@ -27,7 +27,7 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    pub(crate) fn new(on: bool) -> Stopwatch {
+    pub(in crate::reactor) fn new(on: bool) -> Stopwatch {
         let size = if on { GROUP_SIZE } else { u32::MAX };
         let began = (!on).then_some(Instant::from_origin(Duration::ZERO));
         Stopwatch {

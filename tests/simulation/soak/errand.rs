@@ -27,6 +27,9 @@ pub fn begin(ledger: &Ledger, reactor: &mut Reactor) {
             });
         }
     }
+    ledger.acts("Handle::cancel");
+    let late = reactor.call_later(Duration::from_secs(1), |_| unreachable!("it is cancelled"));
+    handle.cancel(late);
     ledger.acts("Handle::call");
     let same = handle.clone();
     handle.call(move |reactor| {

@@ -182,7 +182,9 @@ impl DatagramProtocol for Postman {
         assert_eq!(self.life, Life::Started);
     }
 
-    fn error_received(&mut self, _: &mut DatagramTransport<'_>, _: &SystemError) {
+    fn error_received(&mut self, _: &mut DatagramTransport<'_>, error: &SystemError) {
+        self.ledger.acts("SystemError::is_too_long");
+        assert_eq!(error.is_too_long(), error.to_string().contains("too long"), "{error}");
         assert_eq!(self.life, Life::Started);
     }
 

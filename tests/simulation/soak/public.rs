@@ -21,7 +21,9 @@ pub fn calls() -> BTreeSet<String> {
             if let Some(rest) = line.strip_prefix("impl") {
                 // A trait's methods are called by the reactor, not by users.
                 let of_a_trait = rest.contains(" for ");
-                let name = rest.trim_start_matches(|c: char| c != ' ').trim();
+                // The generics of `impl<T: Bound> Type<T>`.
+                let rest = rest.strip_prefix('<').map_or(rest, |rest| rest.split_once("> ").unwrap().1);
+                let name = rest.trim();
                 let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
                 owner = (!of_a_trait).then_some(name);
             } else if let Some(rest) = line.strip_prefix("    pub fn ")

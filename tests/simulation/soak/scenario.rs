@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use twistor::sim::{Chaos, DatagramSocket, Host, Latency, Link, Random, Simulation};
 use twistor::{
-    BuildContext, ClientFactory, ConnectTcp, ConnectUdp, ConnectUnix, Connector, ConnectorState, Factory,
-    Layer, ListenTcp, ListenUdp, ListenUnix, ListenUnixDatagram, Phase, Protocol, Reactor, Reason, Signal,
-    SystemEvent, UnixAddress, factory, layered, shared,
+    BuildContext, CallbackKind, ClientFactory, ConnectTcp, ConnectUdp, ConnectUnix, Connector,
+    ConnectorState, Factory, Layer, ListenTcp, ListenUdp, ListenUnix, ListenUnixDatagram, Phase, Protocol,
+    Reactor, Reason, Signal, SystemEvent, TurnHook, UnixAddress, factory, layered, shared,
 };
 
 use super::errand;
@@ -483,6 +483,19 @@ impl Program {
             }
             9 => {
                 acts("Reactor::resource_count");
+                acts("Reactor::resources");
+                acts("Reactor::update_time");
+                acts("Reactor::catch_panic");
+                acts("Reactor::lend");
+                acts("Handle::turn_hook");
+                acts("Handle::waker");
+                assert_eq!(reactor.resources().len(), reactor.resource_count());
+                reactor.update_time();
+                assert_eq!(reactor.catch_panic(CallbackKind::Call, |_| 7), Ok(7));
+                let handle = reactor.handle();
+                handle.waker().wake();
+                handle.turn_hook(|| Idle);
+                assert!(reactor.lend(|| handle.with_reactor(|reactor| reactor.now())).is_ok());
                 acts("Reactor::statistics");
                 acts("Reactor::delayed_call_count");
                 let seen = reactor.statistics();
@@ -493,6 +506,10 @@ impl Program {
                 acts("Reactor::stop_listening");
                 let refusing = factory(|_| None::<Wanderer>);
                 if let Ok(listener) = reactor.listen_tcp("0.0.0.0:0", refusing) {
+                    acts("Reactor::connections_of");
+                    acts("Reactor::listen_options");
+                    assert_eq!(reactor.connections_of(&listener), []);
+                    assert!(reactor.listen_options(&listener).is_some());
                     reactor.stop_listening(&listener).unwrap();
                     assert!(reactor.stop_listening(&listener).is_err());
                 }
@@ -514,6 +531,19 @@ impl Program {
             }
             _ => {}
         }
+    }
+}
+
+/// A turn hook that never has work.
+struct Idle;
+
+impl TurnHook for Idle {
+    fn has_work(&self) -> bool {
+        false
+    }
+
+    fn run(&self, _: &mut Reactor) {
+        unreachable!("there is no work");
     }
 }
 
