@@ -148,7 +148,7 @@ const COUNT: &str = "--count";
 /// one by one.
 fn reactor() -> Result<Reactor> {
     Ok(Reactor::with_settings(Settings {
-        time_callbacks: false,
+        slow_callback: None,
         handle_signals: false,
         ..Settings::default()
     })?)

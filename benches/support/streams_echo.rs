@@ -5,8 +5,7 @@ use twistor::task::channel;
 use twistor::{Address, Reactor, Settings};
 
 use super::Result;
-use super::server::UNDER_A_TOOL;
-use super::twistor_echo::MOST_CONNECTIONS;
+use super::twistor_echo::{MOST_CONNECTIONS, slow_callback};
 
 async fn echo(mut reader: StreamReader, writer: StreamWriter) -> std::result::Result<(), StreamError> {
     while let chunk @ [_, ..] = reader.read_chunk(64 * 1024).await? {
@@ -20,7 +19,7 @@ async fn echo(mut reader: StreamReader, writer: StreamWriter) -> std::result::Re
 pub fn serve() -> Result<()> {
     let mut reactor = Reactor::with_settings(Settings {
         max_connections: MOST_CONNECTIONS,
-        time_callbacks: std::env::var_os(UNDER_A_TOOL).is_none(), // as that of callbacks
+        slow_callback: slow_callback(),
         ..Settings::default()
     })?;
     reactor.block_on(async {

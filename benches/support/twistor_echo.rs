@@ -35,13 +35,18 @@ impl Protocol for Lifeline {
     }
 }
 
+/// The default, except under a tool: slowed down, callbacks look slow, and are timed one by one then. That would count
+/// what the machine does beside.
+pub fn slow_callback() -> Option<Duration> {
+    Settings::default().slow_callback.filter(|_| std::env::var_os(UNDER_A_TOOL).is_none())
+}
+
 /// Serves until the lifeline closes; looks for work for so long before it sleeps.
 pub fn serve(spin: Duration) -> Result<()> {
     // The default leaves half of the descriptors to other uses; this server has none.
     let mut reactor = Reactor::with_settings(Settings {
         max_connections: MOST_CONNECTIONS,
-        // Slowed down, callbacks look slow, and are timed one by one then: that would count what the machine does beside.
-        time_callbacks: std::env::var_os(UNDER_A_TOOL).is_none(),
+        slow_callback: slow_callback(),
         busy_poll: spin,
         ..Settings::default()
     })?;

@@ -336,7 +336,7 @@ impl Reactor {
     /// An empty, finished reactor that fills the slot while the real one is lent.
     fn empty() -> Reactor {
         let settings =
-            Settings { max_connections: 0, read_buffer: 1, time_callbacks: false, ..Settings::default() };
+            Settings { max_connections: 0, read_buffer: 1, slow_callback: None, ..Settings::default() };
         let mut empty = Reactor::on(Box::new(NullDriver), settings);
         empty.lifecycle.state = RunState::Finished;
         empty

@@ -217,8 +217,7 @@ impl Reactor {
             &mut settings.read_per_turn,
             &mut settings.write_per_turn,
             &mut settings.accepts_per_turn,
-            &mut settings.timers_per_turn,
-            &mut settings.thread_calls_per_turn,
+            &mut settings.calls_per_turn,
             &mut settings.lookup_threads,
         ] {
             *budget = (*budget).max(1);
@@ -228,7 +227,7 @@ impl Reactor {
         // Without a delay, a loop that has run out of descriptors would spin.
         settings.accept_retry_delay = settings.accept_retry_delay.max(MIN_ACCEPT_RETRY_DELAY);
         let inbox = Inbox::new(net.waker(), settings.thread_call_queue);
-        let stopwatch = Stopwatch::new(settings.time_callbacks);
+        let stopwatch = Stopwatch::new(settings.slow_callback.is_some());
         Reactor {
             clock: Cell::new(None),
             statistics: Statistics::default(),
@@ -249,7 +248,7 @@ impl Reactor {
     /// The monotonic time. (Twisted: `seconds`.)
     ///
     /// The clock is read at most once a turn, at the first call. While callbacks are timed
-    /// ([`Settings::time_callbacks`]), it is also read after each group of callbacks. Between two
+    /// ([`Settings::slow_callback`]), it is also read after each group of callbacks. Between two
     /// turns the value does not change.
     #[inline]
     pub fn now(&self) -> Instant {

@@ -26,7 +26,10 @@ pub struct Settings {
     /// is less.
     pub max_connections: usize,
     /// Limit on connections accepted from one listener in a turn, at least 1. Connections are
-    /// accepted one at a time until the backlog stays non-empty in consecutive turns. Default: 16.
+    /// accepted one at a time until the backlog stays non-empty in consecutive turns.
+    ///
+    /// It is far below `calls_per_turn`, because every accepted connection costs several system
+    /// calls and is served from the same turn on. Default: 16.
     pub accepts_per_turn: usize,
     /// Delay after an accept that failed for lack of descriptors or memory, at least 1 ms. Default:
     /// 100 ms.
@@ -71,8 +74,9 @@ pub struct Settings {
     /// data. Before that, a future of [`block_on`](crate::block_on()) that awaits
     /// [`stopping`](crate::task::stopping()) is granted the same time to end. Default: 5 s.
     pub graceful_stop_timeout: Duration,
-    /// Limit on timed calls run in one turn, at least 1. Default: 10,000.
-    pub timers_per_turn: usize,
+    /// Limit on timed calls run in one turn, and on calls from threads, at least 1 of each.
+    /// Default: 10,000.
+    pub calls_per_turn: usize,
     /// Threads for [`call_in_thread`](crate::Reactor::call_in_thread), at least 1. Default: 10.
     pub threads: usize,
     /// Limit on jobs that wait for a thread. Default: 1,000.
@@ -91,13 +95,12 @@ pub struct Settings {
     pub lookup_timeout: Duration,
     /// Limit on queued calls from threads. Default: 1,000,000.
     pub thread_call_queue: usize,
-    /// Limit on calls from threads run in one turn, at least 1. Default: 10,000.
-    pub thread_calls_per_turn: usize,
-    /// Measures callbacks, for [`Statistics::slowest`](crate::Statistics::slowest). It costs two
-    /// clock reads a turn and one per 64 callbacks. Default: on.
-    pub time_callbacks: bool,
-    /// Duration above which a callback is logged as a warning. Default: 100 ms.
-    pub slow_callback: Duration,
+    /// Duration from which a callback is logged as a warning.
+    ///
+    /// Callbacks are timed for it, and for [`Statistics::slowest`](crate::Statistics::slowest).
+    /// This costs two clock reads a turn and one per 64 callbacks. With `None`, callbacks are not
+    /// timed. Default: 100 ms.
+    pub slow_callback: Option<Duration>,
     /// Busy-poll time: how long a loop without work polls before it sleeps.
     ///
     /// An event in that time is served at once. A sleeping thread must first be woken by the
@@ -137,7 +140,7 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(2),
             graceful_stop_timeout: Duration::from_secs(5),
-            timers_per_turn: 10_000,
+            calls_per_turn: 10_000,
             threads: 10,
             job_queue: 1000,
             thread_join_timeout: Duration::from_secs(5),
@@ -145,9 +148,7 @@ impl Default for Settings {
             lookup_queue: 100_000,
             lookup_timeout: Duration::from_secs(30),
             thread_call_queue: 1_000_000,
-            thread_calls_per_turn: 10_000,
-            time_callbacks: true,
-            slow_callback: Duration::from_millis(100),
+            slow_callback: Some(Duration::from_millis(100)),
             busy_poll: Duration::ZERO,
             handle_signals: true,
         }

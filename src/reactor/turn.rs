@@ -285,7 +285,7 @@ impl Reactor {
 
     #[inline(never)] // keeps a turn without due timers short
     fn run_timers_due(&mut self, now: Instant, before: u64) {
-        for _ in 0..self.settings.timers_per_turn {
+        for _ in 0..self.settings.calls_per_turn {
             let Some((name, call)) = self.timers.first_due(now, before) else {
                 return;
             };

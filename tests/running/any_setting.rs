@@ -32,7 +32,7 @@ fn settings() -> Vec<(&'static str, Settings)> {
         handshake_timeout: _,
         linger: _,
         graceful_stop_timeout: _,
-        timers_per_turn: _,
+        calls_per_turn: _,
         threads: _,
         job_queue: _,
         thread_join_timeout: _,
@@ -40,8 +40,6 @@ fn settings() -> Vec<(&'static str, Settings)> {
         lookup_queue: _,
         lookup_timeout: _,
         thread_call_queue: _,
-        thread_calls_per_turn: _,
-        time_callbacks: _,
         slow_callback: _,
         busy_poll: _,
         handle_signals: _,
@@ -56,13 +54,12 @@ fn settings() -> Vec<(&'static str, Settings)> {
         all.push(("high_water", Settings { high_water: size, ..Settings::default() }));
         all.push(("low_water", Settings { low_water: size, ..Settings::default() }));
         all.push(("buffer_limit", Settings { write_buffer_limit: size, ..Settings::default() }));
-        all.push(("timers_per_turn", Settings { timers_per_turn: size, ..Settings::default() }));
+        all.push(("calls_per_turn", Settings { calls_per_turn: size, ..Settings::default() }));
         all.push(("threads", Settings { threads: size, ..Settings::default() }));
         all.push(("thread_queue", Settings { job_queue: size, ..Settings::default() }));
         all.push(("lookup_threads", Settings { lookup_threads: size, ..Settings::default() }));
         all.push(("lookup_queue", Settings { lookup_queue: size, ..Settings::default() }));
         all.push(("thread_calls", Settings { thread_call_queue: size, ..Settings::default() }));
-        all.push(("thread_calls_per_turn", Settings { thread_calls_per_turn: size, ..Settings::default() }));
     }
     for time in TIMES {
         all.push(("accept_pause", Settings { accept_retry_delay: time, ..Settings::default() }));
@@ -72,11 +69,11 @@ fn settings() -> Vec<(&'static str, Settings)> {
         all.push(("drain_limit", Settings { graceful_stop_timeout: time, ..Settings::default() }));
         all.push(("thread_join_timeout", Settings { thread_join_timeout: time, ..Settings::default() }));
         all.push(("lookup_timeout", Settings { lookup_timeout: time, ..Settings::default() }));
-        all.push(("slow_callback", Settings { slow_callback: time, ..Settings::default() }));
+        all.push(("slow_callback", Settings { slow_callback: Some(time), ..Settings::default() }));
         all.push(("spin", Settings { busy_poll: time, ..Settings::default() }));
     }
+    all.push(("no slow_callback", Settings { slow_callback: None, ..Settings::default() }));
     for on in [false, true] {
-        all.push(("time_callbacks", Settings { time_callbacks: on, ..Settings::default() }));
         all.push(("handle_signals", Settings { handle_signals: on, ..Settings::default() }));
     }
     all
@@ -125,10 +122,9 @@ fn settings_that_nothing_could_work_with_are_raised_or_lowered() {
                 settings.read_buffer,
                 settings.read_per_turn,
                 settings.write_per_turn,
-                settings.timers_per_turn,
+                settings.calls_per_turn,
                 settings.threads,
                 settings.lookup_threads,
-                settings.thread_calls_per_turn,
             ]
             .contains(&0);
             let large = settings.read_buffer > 64 << 20;

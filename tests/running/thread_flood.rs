@@ -12,8 +12,7 @@ use twistor::{Error, Settings};
 #[test]
 fn connections_go_on_while_threads_flood_the_loop_with_calls() {
     on_the_real_network("threads of the process call while the loop works", |world| {
-        let settings =
-            Settings { thread_call_queue: 1000, thread_calls_per_turn: 100, ..Settings::default() };
+        let settings = Settings { thread_call_queue: 1000, calls_per_turn: 100, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let enough = Arc::new(AtomicBool::new(false));
         let (asked, ran) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -70,7 +69,7 @@ fn connections_go_on_while_threads_flood_the_loop_with_calls() {
 #[test]
 fn queued_calls_never_exceed_the_limit_however_slow_the_loop() {
     on_each_back_end(|world| {
-        let settings = Settings { thread_call_queue: 10, thread_calls_per_turn: 2, ..Settings::default() };
+        let settings = Settings { thread_call_queue: 10, calls_per_turn: 2, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let remote = reactor.remote();
         let mut accepted = 0;

@@ -27,7 +27,7 @@ fn shares(reactor: &mut Reactor, all: u64, count: impl Fn(&Reactor) -> u64) -> V
 #[test]
 fn timed_calls_that_are_due_together_come_in_shares() {
     on_each_back_end(|world| {
-        let mut reactor = world.reactor_with(Settings { timers_per_turn: 3, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { calls_per_turn: 3, ..Settings::default() });
         let record = Record::new();
         for number in 0..10 {
             let record = record.clone();
@@ -43,7 +43,7 @@ fn timed_calls_that_are_due_together_come_in_shares() {
 #[test]
 fn calls_from_threads_that_wait_together_come_in_shares() {
     on_each_back_end(|world| {
-        let mut reactor = world.reactor_with(Settings { thread_calls_per_turn: 5, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { calls_per_turn: 5, ..Settings::default() });
         let remote = reactor.remote();
         for _ in 0..12 {
             remote.call_from_thread(|_| {}).unwrap();
@@ -99,7 +99,7 @@ fn what_waits_on_one_connection_is_sent_in_shares() {
 #[test]
 fn connections_go_on_while_very_many_timed_calls_are_due() {
     on_each_back_end(|world| {
-        let mut reactor = world.reactor_with(Settings { timers_per_turn: 100, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { calls_per_turn: 100, ..Settings::default() });
         let record = Record::new();
         let echo = idle_protocol().echoing();
         let listener = world.serve(&mut reactor, echo);
@@ -126,8 +126,7 @@ fn a_share_of_nothing_counts_as_one() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor_with(Settings {
             accepts_per_turn: 0,
-            timers_per_turn: 0,
-            thread_calls_per_turn: 0,
+            calls_per_turn: 0,
             threads: 0,
             read_buffer: 0,
             read_per_turn: 0,

@@ -236,7 +236,7 @@ impl Reactor {
 
     #[inline(never)] // a turn without it is short
     fn run_calls_of_inbox(&mut self) {
-        self.threads.inbox.take(&mut self.threads.calls, self.settings.thread_calls_per_turn);
+        self.threads.inbox.take(&mut self.threads.calls, self.settings.calls_per_turn);
         let mut calls = std::mem::take(&mut self.threads.calls);
         self.statistics.thread_calls += calls.len() as u64;
         for call in calls.drain(..) {

@@ -113,7 +113,7 @@ impl Reactor {
         let stopwatch = &self.user_code.stopwatch;
         let (place, connection) = (stopwatch.place, connection_id(stopwatch.connection));
         self.statistics.slowest = Some(SlowCallback { callback: place, connection, took, batch_size: count });
-        if took >= self.settings.slow_callback {
+        if self.settings.slow_callback.is_some_and(|limit| took >= limit) {
             match count {
                 1 => log::warn!("{place} took {took:?}, the slowest so far"),
                 _ => log::warn!(
