@@ -45,7 +45,7 @@ mod user_code;
 use std::cell::{Cell, OnceCell};
 use std::panic::resume_unwind;
 use std::task::Waker;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 pub use self::connect::lookup::Lookup;
 pub(crate) use self::connect::tcp::literal_address;
@@ -199,7 +199,7 @@ impl Reactor {
     pub fn with_settings(settings: Settings) -> Result<Reactor> {
         let sizes = OsConfig {
             limits: settings.thread_limits(),
-            thread_join_timeout: settings.thread_join_timeout,
+            thread_join_timeout: settings.graceful_stop_timeout,
             spin: settings.busy_poll,
         };
         let net = OsDriver::new(&sizes).map_err(|source| Error::System { call: "poll", source })?;
@@ -224,8 +224,6 @@ impl Reactor {
         }
         settings.read_buffer = settings.read_buffer.min(MAX_READ_BUFFER);
         settings.threads = settings.threads.max(1);
-        // Without a delay, a loop that has run out of descriptors would spin.
-        settings.accept_retry_delay = settings.accept_retry_delay.max(MIN_ACCEPT_RETRY_DELAY);
         let inbox = Inbox::new(net.waker(), settings.thread_call_queue);
         let stopwatch = Stopwatch::new(settings.slow_callback.is_some());
         Reactor {
@@ -371,9 +369,6 @@ impl Reactor {
 
 /// No system returns more from one read.
 const MAX_READ_BUFFER: usize = 64 * 1024 * 1024;
-
-/// The shortest delay after a failed accept.
-const MIN_ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(1);
 
 impl Drop for Reactor {
     /// Ends a reactor that has run and was not stopped. Its connections receive `connection_lost`.

@@ -31,9 +31,6 @@ pub struct Settings {
     /// It is far below `calls_per_turn`, because every accepted connection costs several system
     /// calls and is served from the same turn on. Default: 16.
     pub accepts_per_turn: usize,
-    /// Delay after an accept that failed for lack of descriptors or memory, at least 1 ms. Default:
-    /// 100 ms.
-    pub accept_retry_delay: Duration,
     /// Size of the shared read buffer in bytes, from 1 byte to 64 MiB, and so the most that one
     /// `data_received` gets. Default: 64 KiB (measured: bulk data takes a quarter more CPU with
     /// 32 KiB).
@@ -43,11 +40,12 @@ pub struct Settings {
     /// Write budget in bytes of one connection's buffer in a turn, at least 1. Default: 128 KiB.
     pub write_per_turn: usize,
     /// High-water mark: unsent bytes above which a protocol's `pause_writing` is called. A value
-    /// above `write_buffer_limit` has the effect of that limit. Default: 64 KiB.
+    /// above `write_buffer_limit` has the effect of that limit.
+    ///
+    /// The low-water mark, at which `resume_writing` is called, is a quarter of it.
+    /// [`Transport::set_water_marks`](crate::Transport::set_water_marks) sets both marks of a
+    /// connection. Default: 64 KiB.
     pub high_water: usize,
-    /// Low-water mark: unsent bytes at which a protocol's `resume_writing` is called. A value above
-    /// `high_water` has the effect of that mark. Default: 16 KiB.
-    pub low_water: usize,
     /// Limit on unsent bytes after [`pause_writing`](crate::Protocol::pause_writing) was delivered.
     ///
     /// It counts beyond the bytes that were unsent at that callback, or the lowest number since
@@ -72,7 +70,11 @@ pub struct Settings {
     pub linger: Duration,
     /// Time that [`stop_gracefully`](crate::Reactor::stop_gracefully) grants for sending unsent
     /// data. Before that, a future of [`block_on`](crate::block_on()) that awaits
-    /// [`stopping`](crate::task::stopping()) is granted the same time to end. Default: 5 s.
+    /// [`stopping`](crate::task::stopping()) is granted the same time to end. The drop of a reactor
+    /// waits at most this time for running jobs of [`call_in_thread`], however it was stopped.
+    /// Default: 5 s.
+    ///
+    /// [`call_in_thread`]: crate::Reactor::call_in_thread
     pub graceful_stop_timeout: Duration,
     /// Limit on timed calls run in one turn, and on calls from threads, at least 1 of each.
     /// Default: 10,000.
@@ -81,18 +83,10 @@ pub struct Settings {
     pub threads: usize,
     /// Limit on jobs that wait for a thread. Default: 1,000.
     pub job_queue: usize,
-    /// Time that the end of a reactor waits for running jobs. Default: 5 s.
-    pub thread_join_timeout: Duration,
     /// Limit on threads for host name look-ups, at least 1. Threads are started on demand and end
     /// after 10 s without a look-up. A look-up that hangs occupies a thread until the system's
     /// resolver gives up. Default: 64.
     pub lookup_threads: usize,
-    /// Limit on host name look-ups that are running or waiting for a thread. Default: 100,000.
-    pub lookup_queue: usize,
-    /// Time limit for a look-up by [`resolve`](crate::Reactor::resolve), or for a UDP socket, to
-    /// wait for a thread. The resolver then has the same time to answer. Connectors have a
-    /// [timeout](crate::ConnectTcp::timeout) of their own. Default: 30 s.
-    pub lookup_timeout: Duration,
     /// Limit on queued calls from threads. Default: 1,000,000.
     pub thread_call_queue: usize,
     /// Duration from which a callback is logged as a warning.
@@ -129,12 +123,10 @@ impl Default for Settings {
         Settings {
             max_connections: usize::MAX,
             accepts_per_turn: 16,
-            accept_retry_delay: Duration::from_millis(100),
             read_buffer: 64 * 1024,
             read_per_turn: 64 * 1024,
             write_per_turn: 128 * 1024,
             high_water: 64 * 1024,
-            low_water: 16 * 1024,
             write_buffer_limit: 1024 * 1024,
             close_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(30),
@@ -143,10 +135,7 @@ impl Default for Settings {
             calls_per_turn: 10_000,
             threads: 10,
             job_queue: 1000,
-            thread_join_timeout: Duration::from_secs(5),
             lookup_threads: 64,
-            lookup_queue: 100_000,
-            lookup_timeout: Duration::from_secs(30),
             thread_call_queue: 1_000_000,
             slow_callback: Some(Duration::from_millis(100)),
             busy_poll: Duration::ZERO,
@@ -161,7 +150,7 @@ impl Settings {
             threads: self.threads,
             thread_queue: self.job_queue,
             lookup_threads: self.lookup_threads,
-            lookup_queue: self.lookup_queue,
+            lookup_queue: LOOKUP_QUEUE,
         }
     }
 
@@ -170,3 +159,7 @@ impl Settings {
         (descriptors.saturating_sub(256) / 2).clamp(1, 10_000)
     }
 }
+
+/// Limit on host name look-ups that are running or waiting for a thread. A waiting look-up takes a
+/// few hundred bytes.
+pub(super) const LOOKUP_QUEUE: usize = 100_000;

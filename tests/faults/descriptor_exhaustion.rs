@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use crate::world::child;
 use crate::world::child::test_path;
-use crate::world::peer::{Peer, turns};
+use crate::world::peer::Peer;
 use crate::world::{Record, Recorder, idle_protocol, on_each_back_end, on_the_real_network, once};
 use twistor::sim::{CallKind, Errno, Fault};
 use twistor::{Error, Reactor, Settings};
 
 const LIMITED: &str = "the process has few descriptors";
+
+/// The delay after an accept that failed.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Takes all descriptors that are left.
 fn exhaust() -> Vec<File> {
@@ -21,12 +24,7 @@ fn exhaust() -> Vec<File> {
 fn peers_are_closed_others_go_on_and_the_port_serves_again() {
     child::alone(test_path(peers_are_closed_others_go_on_and_the_port_serves_again), "ulimit -n 64;", || {
         on_the_real_network(LIMITED, |world| {
-            let settings = Settings {
-                max_connections: 1000,
-                accept_retry_delay: Duration::from_millis(5),
-                ..Settings::default()
-            };
-            let mut reactor = world.reactor_with(settings);
+            let mut reactor = world.reactor_with(Settings { max_connections: 1000, ..Settings::default() });
             let served = Record::new();
             let record = served.clone();
             let listener =
@@ -58,7 +56,7 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             // The loop sleeps between its attempts,
             let never = reactor.call_later(Duration::from_secs(20), |_| {});
             let (errors, turns) = (reactor.statistics().accept_errors, reactor.statistics().turns);
-            for attempt in 1..=20 {
+            for attempt in 1..=10 {
                 drop(all.pop()); // for the descriptor of the peer
                 waiting.push(world.connect(listener.address()));
                 while reactor.statistics().accept_errors < errors + attempt {
@@ -67,14 +65,14 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             }
             never.cancel(&mut reactor).unwrap();
             let turns = reactor.statistics().turns - turns;
-            assert!(turns <= 3 * 20, "{turns} turns");
-            assert_eq!(reactor.statistics().accepts_shed, 10 + 20);
+            assert!(turns <= 3 * 10, "{turns} turns");
+            assert_eq!(reactor.statistics().accepts_shed, 10 + 10);
             // and makes none while nobody waits.
             let slept = Record::new();
             let note = slept.clone();
-            reactor.call_later(Duration::from_millis(20), move |_| note.add("slept"));
+            reactor.call_later(2 * RETRY_DELAY, move |_| note.add("slept"));
             world.run_until(&mut reactor, "the time", |_| slept.has("slept"));
-            assert_eq!(reactor.statistics().accept_errors, errors + 20);
+            assert_eq!(reactor.statistics().accept_errors, errors + 10);
             let logged = world.logged();
             assert!((1..=1 + began.elapsed().as_secs()).contains(&(logged.len() as u64)), "{logged:?}");
             assert!(logged.iter().all(|line| line.contains("out of descriptors")), "{logged:?}");
@@ -96,9 +94,7 @@ fn a_port_without_descriptors_accepts_nothing_during_its_pause() {
     let test = test_path(a_port_without_descriptors_accepts_nothing_during_its_pause);
     child::alone(test, "ulimit -n 64;", || {
         on_each_back_end(|world| {
-            let pause = Duration::from_secs(3600);
-            let mut reactor =
-                world.reactor_with(Settings { accept_retry_delay: pause, ..Settings::default() });
+            let mut reactor = world.reactor();
             let listener = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
             let limit = |descriptors| {
                 if let Some((network, host)) = world.simulated() {
@@ -108,6 +104,7 @@ fn a_port_without_descriptors_accepts_nothing_during_its_pause() {
             let mut first = world.connect(listener.address());
             limit(0);
             let mut all = if world.simulated().is_none() { exhaust() } else { Vec::new() };
+            let begun = reactor.now();
             world.run_until(&mut reactor, "it is closed", |reactor| reactor.statistics().accepts_shed == 1);
             assert!(first.at_end());
             // For the descriptor of the peer.
@@ -115,14 +112,24 @@ fn a_port_without_descriptors_accepts_nothing_during_its_pause() {
             limit(1000);
             let mut second = world.connect(listener.address());
             limit(0);
-            for _ in 0..10 {
-                turns(&mut reactor);
+            let counts = |reactor: &Reactor| {
+                let counted = reactor.statistics();
+                (counted.accept_errors, counted.accepts_shed, counted.accepts)
+            };
+            // The pause began after `begun`. A turn that was over before its end accepted nothing.
+            loop {
+                let (waits, counted) = (!second.at_end(), counts(&reactor));
+                if reactor.now() >= begun + RETRY_DELAY {
+                    break;
+                }
+                assert_eq!((waits, counted), (true, (1, 1, 0)));
+                reactor.iterate(Some(RETRY_DELAY / 10)).unwrap();
             }
-            let counted = reactor.statistics();
-            assert_eq!((counted.accept_errors, counted.accepts_shed, counted.accepts), (1, 1, 0));
-            assert!(!second.at_end(), "it waits");
-            drop(all);
             assert_eq!(world.logged().len(), 1);
+            world.run_until(&mut reactor, "the next try", |reactor| counts(reactor) == (2, 2, 0));
+            assert!(second.at_end());
+            drop(all);
+            world.logged();
         });
     });
 }
@@ -169,8 +176,7 @@ fn a_port_whose_accepts_fail_tries_again_after_each_pause() {
         // No system runs out of memory when a test wants it to.
         let Some((network, _)) = world.simulated() else { return };
         network.add_rule(Fault::fail(CallKind::Accept, Errno::ENOMEM).at_most(3));
-        let pause = Duration::from_millis(50);
-        let mut reactor = world.reactor_with(Settings { accept_retry_delay: pause, ..Settings::default() });
+        let mut reactor = world.reactor();
         let record = Record::new();
         let served = record.clone();
         let listener =
@@ -178,7 +184,7 @@ fn a_port_whose_accepts_fail_tries_again_after_each_pause() {
         let begun = reactor.now();
         let peer = world.connect(listener.address());
         world.run_until(&mut reactor, "made", |_| record.has("made"));
-        assert!(reactor.now() - begun >= 3 * pause, "after {:?}", reactor.now() - begun);
+        assert!(reactor.now() - begun >= 3 * RETRY_DELAY, "after {:?}", reactor.now() - begun);
         assert_eq!(reactor.statistics().accept_errors, 3);
         assert_eq!(world.logged().len(), 1, "once a second");
         drop(peer);

@@ -58,7 +58,7 @@ const NEVER: Duration = Duration::from_secs(10_000);
 fn what_a_layer_holds_back_counts_for_the_water_marks() {
     on_each_back_end(|world| {
         let record = Record::new();
-        let settings = Settings { high_water: 1000, low_water: 100, ..Settings::default() };
+        let settings = Settings { high_water: 1000, ..Settings::default() };
         let (mut reactor, id, mut peer) = connection(world, settings, Recorder::new(&record), &record, NEVER);
         record.take();
         for (count, pauses) in [(1000, 0), (1, 1)] {
@@ -72,7 +72,7 @@ fn what_a_layer_holds_back_counts_for_the_water_marks() {
         world.run_until_idle(&mut reactor);
 
         let record = Record::new();
-        let settings = Settings { high_water: 1000, low_water: 100, ..Settings::default() };
+        let settings = Settings { high_water: 1000, ..Settings::default() };
         let (mut reactor, id, mut peer) = connection(world, settings, Recorder::new(&record), &record, SOON);
         reactor.transport(id).unwrap().write(&[b'w'; 1001]);
         world.run_until(&mut reactor, "resumed", |_| record.has("resume"));
@@ -100,8 +100,7 @@ impl Protocol for Looks {
 fn data_released_by_a_layer_at_eof_no_longer_counts_as_unsent() {
     on_each_back_end(|world| {
         let record = Record::new();
-        let mut reactor =
-            world.reactor_with(Settings { high_water: 1000, low_water: 100, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { high_water: 1000, ..Settings::default() });
         let noted = record.clone();
         let keeps = move || {
             Noted::new("layer", &noted).acting(|what, held, below, data| match what {

@@ -235,7 +235,7 @@ fn a_rate_can_be_changed_while_bytes_go() {
 #[test]
 fn a_throttled_writer_is_told_to_pause_and_to_resume() {
     on_each_back_end(|world| {
-        let settings = Settings { high_water: 1000, low_water: 100, ..Settings::default() };
+        let settings = Settings { high_water: 1000, ..Settings::default() };
         let mut reactor: Reactor = world.reactor_with(settings);
         let record = Record::new();
         let protocol = Recorder::new(&record).acting(|what, transport, _| match what {

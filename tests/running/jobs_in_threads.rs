@@ -171,7 +171,7 @@ fn reactor_drop_waits_for_a_running_job_and_drops_its_result() {
 #[test]
 fn a_job_that_does_not_end_holds_up_the_end_within_a_limit() {
     on_the_real_network(HELD_UP, |world| {
-        let settings = Settings { thread_join_timeout: Duration::ZERO, ..Settings::default() };
+        let settings = Settings { graceful_stop_timeout: Duration::ZERO, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let gate = occupy(world, &mut reactor, 1, &Record::new());
         drop(reactor);

@@ -10,7 +10,7 @@ use twistor::endpoint::DatagramEndpoint;
 use twistor::sim::{CallKind, Errno, Fault, Host, Link, Simulation};
 use twistor::{
     Address, BuildContext, ClientFactory, ConnectTcp, ConnectUdp, Connector, DatagramProtocol,
-    DatagramTransport, Error, Factory, Protocol, Reason, Settings,
+    DatagramTransport, Error, Factory, Protocol, Reactor, Reason, Settings,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -178,10 +178,8 @@ impl DatagramProtocol for Stopped {
 }
 
 #[test]
-fn lookups_without_their_own_timeout_use_the_settings_timeout() {
+fn lookups_without_their_own_timeout_end_after_30_s() {
     let (mut simulation, _, client) = two_hosts();
-    let settings = Settings { lookup_timeout: 3 * SECOND, ..Settings::default() };
-    simulation.set_settings(client, settings);
     simulation.hold_name("good.example", true);
     let (socket, found) = (Rc::new(RefCell::new(None)), Rc::new(RefCell::new(None)));
     let told = Rc::clone(&found);
@@ -189,20 +187,19 @@ fn lookups_without_their_own_timeout_use_the_settings_timeout() {
     let peer = ConnectUdp::new("good.example", 53);
     peer.open(reactor, Box::new(Stopped(Rc::clone(&socket)))).unwrap();
     reactor.resolve("good.example", 80, move |_, result| *told.borrow_mut() = result.err()).unwrap();
-    simulation.run_for(Duration::from_millis(2999)).unwrap();
+    simulation.run_for(Duration::from_millis(29_999)).unwrap();
     assert!(socket.borrow().is_none() && found.borrow().is_none());
     simulation.run_for(Duration::from_millis(2)).unwrap();
-    let (host, limit) = ("good.example".to_owned(), 3 * SECOND);
+    let (host, limit) = ("good.example".to_owned(), 30 * SECOND);
     let timed_out = Reason::LookupTimedOut { host, limit };
     assert_eq!((socket.take(), found.take()), (Some(timed_out.clone()), Some(timed_out)));
     assert_eq!(simulation.reactor(client).resource_count(), 0);
 }
 
 #[test]
-fn an_invalid_name_is_refused_and_an_address_needs_no_thread() {
+fn an_invalid_name_is_refused_and_an_address_is_not_looked_up() {
     on_each_back_end(|world| {
-        let settings = Settings { lookup_queue: 0, ..Settings::default() };
-        let mut reactor = world.reactor_with(settings);
+        let mut reactor = world.reactor();
         let long = format!("{}a", "a.".repeat(127));
         for (name, why) in [
             ("", "the host is missing"),
@@ -216,10 +213,6 @@ fn an_invalid_name_is_refused_and_an_address_needs_no_thread() {
             assert!(matches!(&error, Error::BadAddress(bad) if bad.why == why), "{name}: {error}");
         }
         assert_eq!(long.len(), 255);
-        for name in [&long[2..], "a.b."] {
-            let error = reactor.resolve(name, 80, |_, _| panic!("it was looked up")).unwrap_err();
-            assert!(matches!(error, Error::QueueFull(0)), "{error}");
-        }
         let found = Rc::new(RefCell::new(Vec::new()));
         for address in ["192.0.2.1", "2001:db8::1"] {
             let told = Rc::clone(&found);
@@ -230,6 +223,37 @@ fn an_invalid_name_is_refused_and_an_address_needs_no_thread() {
         let expected = ["192.0.2.1:80", "[2001:db8::1]:80"].map(|text| text.parse().unwrap());
         assert_eq!(found.take(), expected);
     });
+}
+
+#[test]
+fn a_lookup_beyond_the_limit_is_refused_but_not_an_address() {
+    const LIMIT: usize = 100_000;
+    let (mut simulation, _, client) = two_hosts();
+    simulation.hold_name("good.example", true);
+    let reactor = simulation.reactor(client);
+    let look_up = |reactor: &mut Reactor, name: &str| {
+        reactor.resolve(name, 80, |_, _| panic!("it was looked up")).map(drop)
+    };
+    let first = reactor.resolve("good.example", 80, |_, _| panic!("it was cancelled")).unwrap();
+    for _ in 1..LIMIT {
+        look_up(reactor, "good.example").unwrap();
+    }
+    // Both are valid names, the first one of the maximum length.
+    let long = format!("{}a", "a.".repeat(126));
+    assert_eq!(long.len(), 253);
+    for name in [&long, "a.b."] {
+        let error = look_up(reactor, name).unwrap_err();
+        assert!(matches!(error, Error::QueueFull(LIMIT)), "{error}");
+    }
+    let found = Rc::new(RefCell::new(None));
+    let told = Rc::clone(&found);
+    reactor.resolve("192.0.2.1", 80, move |_, result| *told.borrow_mut() = result.ok()).unwrap();
+    first.cancel(reactor).unwrap();
+    for name in [&long, "a.b."] {
+        reactor.resolve(name, 80, |_, _| {}).unwrap().cancel(reactor).unwrap();
+    }
+    simulation.run_for(SECOND).unwrap();
+    assert_eq!(found.take(), Some(vec!["192.0.2.1:80".parse().unwrap()]));
 }
 
 #[test]

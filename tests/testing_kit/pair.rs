@@ -185,7 +185,7 @@ fn time_passes_for_both_and_each_timer_has_its_own() {
 
 #[test]
 fn one_that_does_not_read_pushes_back_until_the_other_pauses() {
-    let settings = Settings { high_water: 10_000, low_water: 1000, ..Settings::default() };
+    let settings = Settings { high_water: 10_000, ..Settings::default() };
     let mut pair =
         Pair::with_settings(settings, AccumulatingProtocol::default(), AccumulatingProtocol::default());
     pair.client.with(|_, transport| transport.pause_reading());

@@ -268,8 +268,7 @@ fn fill(transport: &mut Transport<'_>) {
 #[test]
 fn a_pending_pause_does_not_limit_what_resume_writing_writes() {
     on_each_back_end(|world| {
-        let settings =
-            Settings { write_buffer_limit: 50_000, high_water: 1000, low_water: 100, ..Settings::default() };
+        let settings = Settings { write_buffer_limit: 50_000, high_water: 1000, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
         let protocol = Recorder::new(&record).acting(|what, transport, _| {

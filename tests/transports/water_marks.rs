@@ -48,7 +48,7 @@ fn a_pause_comes_one_byte_above_the_high_mark_and_not_at_it() {
 #[test]
 fn the_default_marks_are_those_of_the_settings() {
     on_each_back_end(|world| {
-        let settings = Settings { high_water: 40_000, low_water: 10_000, ..Settings::default() };
+        let settings = Settings { high_water: 40_000, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
         let (id, mut peer) = stuck(world, &mut reactor, &record);

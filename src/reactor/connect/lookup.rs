@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::net::zone::Literal;
 use crate::net::{Instant, LookedUp, LookupId, LookupProgress, NameError, NotAsked};
 use crate::reactor::connect::tcp::check_host;
+use crate::reactor::settings::LOOKUP_QUEUE;
 use crate::reactor::{BadAddress, CallbackKind, DelayedCall, Error, Reactor, Reason, Result, TimedCall};
 
 /// A handle to a look-up. See [`Reactor::resolve`].
@@ -76,14 +77,14 @@ impl Reactor {
     ///
     /// `done` is called with an error in these cases:
     /// - [`Reason::Unresolved`] when the name has no address.
-    /// - [`Reason::LookupFailed`] when the resolver failed, or no thread was free for
-    ///   [`Settings::lookup_timeout`](crate::Settings::lookup_timeout).
-    /// - [`Reason::LookupTimedOut`] when the resolver was asked and did not answer for that time.
+    /// - [`Reason::LookupFailed`] when the resolver failed, or no thread was free for 30 s.
+    /// - [`Reason::LookupTimedOut`] when the resolver was asked and did not answer for 30 s.
+    ///   [`Lookup::cancel`] and [`Deferred::timeout`](crate::deferred::Deferred::timeout) end a
+    ///   look-up earlier.
     ///
     /// # Errors
     /// - [`Error::BadAddress`] for an invalid host name.
-    /// - [`Error::QueueFull`] when [`Settings::lookup_queue`](crate::Settings::lookup_queue)
-    ///   look-ups are pending.
+    /// - [`Error::QueueFull`] when 100,000 look-ups are pending.
     /// - [`Error::System`] when no thread can be started.
     pub fn resolve(
         &mut self,
@@ -93,7 +94,7 @@ impl Reactor {
     ) -> Result<Lookup> {
         let done = move |reactor: &mut Reactor, _, found| done(reactor, found);
         let lookup = self.start_lookup(host, port, Box::new(done))?;
-        let limit = self.settings.lookup_timeout;
+        let limit = LOOKUP_TIMEOUT;
         let timer = self.timers.set(self.now() + limit, TimedCall::LookupTimeout(lookup));
         if let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) {
             pending.limit = Some((limit, timer));
@@ -128,7 +129,7 @@ impl Reactor {
             None => {
                 check_host(host).map_err(|why| BadAddress { text: host.to_owned(), why })?;
                 self.net.resolve(host, port, Box::new(answer)).map_err(|error| match error {
-                    NotAsked::QueueFull => Error::QueueFull(self.settings.lookup_queue),
+                    NotAsked::QueueFull => Error::QueueFull(LOOKUP_QUEUE),
                     NotAsked::NoThread(source) => Error::System { call: "thread", source },
                 })?
             }
@@ -218,3 +219,7 @@ impl Reactor {
         }
     }
 }
+
+/// Time limit for a look-up by [`Reactor::resolve`], or for a UDP socket, to wait for a thread. The
+/// resolver then has the same time to answer. Connectors have a timeout of their own.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);

@@ -344,8 +344,8 @@ impl Reactor {
     /// Returns a connection's water marks, high and low. The high mark is at max the buffer limit,
     /// so that `pause_writing` is delivered before the limit can end the connection.
     pub(in crate::reactor) fn marks(&self, connection: &Connection) -> (usize, usize) {
-        let defaults = (self.settings.high_water, self.settings.low_water);
-        let (high, low) = connection.water_marks().unwrap_or(defaults);
+        let high_water = self.settings.high_water;
+        let (high, low) = connection.water_marks().unwrap_or((high_water, high_water / 4));
         let high = high.min(self.settings.write_buffer_limit);
         (high, low.min(high))
     }

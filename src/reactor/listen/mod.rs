@@ -79,6 +79,9 @@ impl AcceptBudget {
 /// The number of further turns with a budget of one. After these, the backlog has a queue.
 const WARM_UP_TURNS: u32 = 1;
 
+/// Delay after an accept that failed for lack of descriptors or memory.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
 /// The options of a listener.
 pub(in crate::reactor) enum ListenOptions {
     Tcp(ListenTcp),
@@ -407,7 +410,7 @@ impl Reactor {
     /// Pauses accepting until a retry timer, because the poll would report the backlog again and
     /// again.
     fn pause_accepting(&mut self, token: Token) {
-        let until = self.now() + self.settings.accept_retry_delay;
+        let until = self.now() + ACCEPT_RETRY_DELAY;
         if let Some(listener) = self.registry.listener_mut(token) {
             listener.paused = true;
             self.net.set_listener_paused(token, true);

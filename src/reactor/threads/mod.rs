@@ -185,8 +185,8 @@ impl Reactor {
     /// Runs `job` on a thread of the pool, then `done` on the loop with its result or its panic.
     /// (Twisted: `deferToThread`.)
     ///
-    /// When the reactor finishes, it waits for running jobs for at most
-    /// [`Settings::thread_join_timeout`](crate::reactor::Settings::thread_join_timeout). Their
+    /// The drop of the reactor waits for running jobs for at most
+    /// [`Settings::graceful_stop_timeout`](crate::reactor::Settings::graceful_stop_timeout). Their
     /// results are dropped.
     ///
     /// # Errors
