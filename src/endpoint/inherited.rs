@@ -4,6 +4,11 @@
 //! stays open until the process ends. Its port therefore stays bound after listening stops, and new
 //! connections wait in its backlog. Child processes no longer inherit a descriptor that was used.
 //! Once one of systemd's descriptors is used, they inherit none of these.
+//!
+//! Not the crate `listenfd`: it does not read LISTEN_FDNAMES, takes descriptors without a
+//! LISTEN_PID, and removes environment variables, which is unsafe beside other threads. Not
+//! `sd-notify`: it returns numbers, and only unsafe code can make an owned descriptor of a number.
+//! Neither tells why no descriptor was found.
 
 use std::cell::RefCell;
 use std::io;

@@ -1,4 +1,7 @@
 //! The notification socket of the service manager. (`sd_notify(3)`.)
+//!
+//! Not the crate `sd-notify`: it sends on a blocking socket, so a manager that does not read would
+//! block the loop, and it cannot address an abstract socket.
 
 use std::env;
 use std::ffi::OsStr;
