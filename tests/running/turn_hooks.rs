@@ -10,10 +10,12 @@ use crate::world::{Record, on_each_back_end};
 use twistor::sim::Simulation;
 use twistor::{Error, Reactor, TurnHook};
 
+type Job = Box<dyn FnOnce(&mut Reactor)>;
+
 /// Runs one queued job in each turn.
 #[derive(Default)]
 struct Jobs {
-    queue: RefCell<VecDeque<Box<dyn FnOnce(&mut Reactor)>>>,
+    queue: RefCell<VecDeque<Job>>,
     record: Record,
 }
 
