@@ -65,7 +65,7 @@ impl Reactor {
         let Some(connection) = self.registry.connection_mut(token) else { return true };
         // The slot is empty, so there is nothing to drop.
         std::mem::forget(connection.protocol.replace(protocol));
-        if connection.state != State::Open
+        if !connection.state.is_open()
             || !connection.outgoing.is_empty()
             || !connection.readiness.has(Readiness::WRITABLE)
         {
@@ -133,7 +133,7 @@ impl Reactor {
                 self.move_above_layers(token);
                 self.flush(token);
             }
-            Some(connection) if connection.state != State::Open => self.advance_close(token),
+            Some(connection) if !connection.state.is_open() => self.advance_close(token),
             _ => {}
         }
     }

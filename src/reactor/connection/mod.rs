@@ -211,7 +211,7 @@ impl Connection {
     /// Whether small writes of a callback may go to the shared write batch.
     #[inline]
     pub(in crate::reactor) fn can_batch(&self) -> bool {
-        self.state == State::Open && self.outgoing.is_empty() && !self.small_marks
+        self.state.is_open() && self.outgoing.is_empty() && !self.small_marks
     }
 
     /// Records that `pause_writing` is delivered.
@@ -230,7 +230,7 @@ impl Connection {
     /// Whether a read should be tried now.
     #[inline]
     pub(in crate::reactor) fn wants_read(&self) -> bool {
-        let fast = self.state == State::Open && !self.pauses.any();
+        let fast = self.state.is_open() && !self.pauses.any();
         self.readiness.has(Readiness::READABLE) && (fast || self.wants_read_slow())
     }
 

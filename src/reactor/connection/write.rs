@@ -5,7 +5,7 @@ use std::io;
 
 use crate::net::{Readiness, Token};
 use crate::reactor::connection::write_batch::{WRITE_BATCH_SIZE, recycle_buffer};
-use crate::reactor::connection::{Action, Connection, Event, Flow, Pauses, State};
+use crate::reactor::connection::{Action, Connection, Event, Flow, Pauses};
 use crate::reactor::queues::Callback;
 use crate::reactor::{Reactor, Reason, SystemError};
 
@@ -27,7 +27,7 @@ impl Reactor {
             self.end_task_writes();
             let connection = self.registry.connection(token);
             if let Some(connection) = connection
-                && connection.state == State::Open
+                && connection.state.is_open()
                 && connection.outgoing.is_empty()
                 && !connection.is_layered()
             {
@@ -51,7 +51,7 @@ impl Reactor {
     fn send_task_writes(&mut self) {
         let token = std::mem::replace(&mut self.send.connection, Token::NONE);
         let Some(connection) = self.registry.connection_mut(token) else { return self.send.batch.clear() };
-        let open = connection.state == State::Open && connection.outgoing.is_empty();
+        let open = connection.state.is_open() && connection.outgoing.is_empty();
         if !open || !connection.readiness.has(Readiness::WRITABLE) || self.send.batch.is_empty() {
             return self.after_callback(token);
         }

@@ -179,10 +179,12 @@ pub(in crate::reactor) fn build(
     if context.rejected {
         return None;
     }
-    match layers.is_empty() {
-        true => build_protocol(factory, reactor, token, peer).map(Built::Protocol),
-        false => Some(Built::Layers(layers)),
+    if !layers.is_empty() {
+        return Some(Built::Layers(layers));
     }
+    context.addresses_pending = false;
+    let protocol = factory.build_protocol(&mut context);
+    protocol.filter(|_| !context.rejected).map(Built::Protocol)
 }
 
 /// Calls a factory for the protocol of a connection whose layers are ready.
