@@ -36,7 +36,7 @@ mod tests {
             let mut file = None;
             for word in line.split(|c: char| c.is_whitespace() || "`(),".contains(c)) {
                 // A function or type is named behind its file, with a colon:
-                // `reactor/turn.rs   dispatch: ..`.
+                // `reactor/turn/mod.rs   dispatch: ..`.
                 match (word.strip_suffix(".rs"), file.take()) {
                     (Some(_), _) => {
                         let text = fs::read_to_string(sources.join(word));

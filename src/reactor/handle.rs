@@ -19,7 +19,7 @@ use slab::Slab;
 use super::{CallbackKind, DelayedCall, Error, Instant, Reactor, Result, Settings, TimedCall, TurnHook};
 use crate::net::null::NullDriver;
 use crate::net::{Token, Wake};
-use crate::reactor::lifecycle::RunState;
+use crate::reactor::turn::lifecycle::RunState;
 
 /// A clonable handle to a reactor, for code on the reactor's thread. It may be held across an
 /// `await`.

@@ -28,18 +28,15 @@ mod datagram;
 mod error;
 mod handle;
 mod layer;
-mod lifecycle;
 mod listen;
 mod process;
 mod protocol;
-mod queues;
 mod registry;
 mod settings;
 mod statistics;
 mod threads;
 mod timers;
 mod turn;
-mod turn_hook;
 mod user_code;
 
 use std::cell::{Cell, OnceCell};
@@ -64,7 +61,6 @@ pub use self::error::{Error, JobPanicked, Result};
 pub use self::handle::Handle;
 pub(crate) use self::handle::Runnable;
 pub use self::layer::{Layer, LayerContext, LayerError, Layered, layered};
-pub use self::lifecycle::{Phase, PhaseGuard, SystemEvent, TriggerId};
 pub use self::listen::Listener;
 pub use self::process::ProcessProtocol;
 pub use self::process::output::{OutputError, OutputErrorKind, OutputOptions, ProcessOutput};
@@ -79,7 +75,8 @@ pub use self::threads::RemoteHandle;
 pub use self::threads::completion::Completion;
 pub use self::timers::DelayedCall;
 pub(crate) use self::turn::NextTurn;
-pub use self::turn_hook::TurnHook;
+pub use self::turn::hook::TurnHook;
+pub use self::turn::lifecycle::{Phase, PhaseGuard, SystemEvent, TriggerId};
 pub use crate::net::{
     Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, ProcessSignal, Signal,
     SpawnFault, SpawnProcess, TerminalSize, UnixAddress,
@@ -87,12 +84,12 @@ pub use crate::net::{
 
 use self::connection::read::Receive;
 use self::connection::write_batch::Send;
-use self::lifecycle::{Lifecycle, RunState};
 use self::protocol::find;
-use self::queues::Queues;
 use self::registry::{Registry, Source};
 use self::threads::{Inbox, Threads};
 use self::timers::Timers;
+use self::turn::lifecycle::{Lifecycle, RunState};
+use self::turn::queues::Queues;
 use self::user_code::UserCode;
 use self::user_code::stopwatch::Stopwatch;
 use crate::net::os::{OsConfig, OsDriver};

@@ -11,8 +11,8 @@ use crate::reactor::connection::Connection;
 use crate::reactor::connection::options::StreamOptions;
 use crate::reactor::error::Error;
 use crate::reactor::protocol::build_context::{Built, build, build_protocol};
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{
     Address, CallbackKind, ClientFactory, Connector, Protocol, Reactor, Reason, Result, SystemError,
     TimedCall,

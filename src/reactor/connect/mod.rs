@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::net::{BadAddress, Instant, Open, Token};
 use crate::reactor::connect::happy_eyeballs::{HappyEyeballs, MIN_ATTEMPT_DELAY};
 use crate::reactor::error::Error;
-use crate::reactor::lifecycle::RunState;
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::{Source, source_id};
+use crate::reactor::turn::lifecycle::RunState;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{
     Address, ClientFactory, ConnectTcp, ConnectUnix, ConnectionId, DelayedCall, Lookup, Reactor, Reason,
     Result, TimedCall,

@@ -6,8 +6,8 @@ use crate::net::{Adopt, Close, Token};
 use crate::reactor::connection::{Connection, Pauses, State};
 use crate::reactor::listen::{ListenOptions, cannot_listen};
 use crate::reactor::protocol::build_context::Built;
-use crate::reactor::queues::{Callback, SocketDisposal};
 use crate::reactor::registry::Source;
+use crate::reactor::turn::queues::{Callback, SocketDisposal};
 use crate::reactor::{Address, ConnectionId, Error, Factory, Listener, Protocol, Reactor, Reason, Result};
 
 impl Reactor {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::net::{Close, Instant, Readiness, Token};
 use crate::reactor::connection::{Action, CloseLimit, Connection, Event, Flow, Registered, State};
-use crate::reactor::queues::{Callback, SocketDisposal};
 use crate::reactor::registry::Source;
+use crate::reactor::turn::queues::{Callback, SocketDisposal};
 use crate::reactor::{Address, CallbackKind, ConnectionGuards, Reactor, Reason, TimedCall, Transport};
 
 impl Reactor {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::net::Token;
 use crate::reactor::connection::{Flow, MIN_PULL_DELAY, State};
-use crate::reactor::queues::Callback;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{CallbackKind, Producer, ProducerKind, Reactor, TimedCall, Transport};
 
 impl Reactor {

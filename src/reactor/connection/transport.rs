@@ -8,8 +8,8 @@ use crate::reactor::connection::options;
 use crate::reactor::connection::write_batch::WRITE_BATCH_SIZE;
 use crate::reactor::connection::{ColdState, Flow, Pauses, Registered, State};
 use crate::reactor::protocol::find;
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::source_id;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{
     Address, Credentials, DelayedCall, Error, Layer, Producer, ProducerKind, ProtocolError, Reactor, Reason,
     Result, TimedCall,

@@ -6,7 +6,7 @@ use std::io;
 use crate::net::{Readiness, Token};
 use crate::reactor::connection::write_batch::{WRITE_BATCH_SIZE, recycle_buffer};
 use crate::reactor::connection::{Action, Connection, Event, Flow, Pauses};
-use crate::reactor::queues::Callback;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{Reactor, Reason, SystemError};
 
 impl Reactor {

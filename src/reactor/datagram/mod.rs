@@ -414,7 +414,9 @@ impl Reactor {
         for timer in std::mem::take(&mut slot.timers).into_iter().chain(own.into_iter().flatten()) {
             self.drop_timer(timer);
         }
-        self.queues.callbacks.push(crate::reactor::queues::Callback::StopDatagram(token, reason, started));
+        self.queues
+            .callbacks
+            .push(crate::reactor::turn::queues::Callback::StopDatagram(token, reason, started));
         true
     }
 

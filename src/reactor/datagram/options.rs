@@ -9,8 +9,8 @@ use crate::reactor::conversions::try_from;
 use crate::reactor::datagram::DatagramSlot;
 use crate::reactor::datagram::transport::in_family_of;
 use crate::reactor::listen::cannot_listen;
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{Address, DatagramId, DatagramProtocol, Error, ListenTcp, Reactor, Result, UnixAddress};
 
 /// The address and options of a UDP socket. (Twisted: `listenUDP`, `listenMulticast`.)

@@ -7,8 +7,8 @@ use crate::net::Token;
 use crate::reactor::connect::happy_eyeballs::RankedFailure;
 use crate::reactor::datagram::options::MAX_SIZE_LIMIT;
 use crate::reactor::datagram::{DatagramSlot, State};
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{Address, ConnectTcp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Reason, Result};
 
 impl Reactor {

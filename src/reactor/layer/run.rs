@@ -12,8 +12,8 @@ use crate::net::{Instant, Readiness, Token};
 use crate::reactor::connection::{Connection, Flow, Pauses, State};
 use crate::reactor::layer::stack::{Eof, LayerSlot, Layers, Step};
 use crate::reactor::layer::{Layer, LayerContext, LayerError};
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, TimedCall, Transport};
 
 // Requests of layers

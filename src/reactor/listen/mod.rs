@@ -11,8 +11,8 @@ use crate::reactor::connection::options::StreamOptions;
 use crate::reactor::connection::{Connection, State};
 use crate::reactor::error::Error;
 use crate::reactor::protocol::build_context::{build, build_protocol};
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{
     Address, CallbackKind, ConnectionId, Factory, ListenTcp, Protocol, Reactor, Result, TimedCall,
 };

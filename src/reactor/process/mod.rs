@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use crate::net::{Close, ExitReason, Pipes, ProcessSignal, Token};
 use crate::reactor::process::transport::{ProcessId, ProcessTransport};
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{CallbackKind, DelayedCall, ProcessCall, Protocol, Reactor, Reason, Transport};
 
 /// The behaviour of a child process. (Twisted: `ProcessProtocol`.)

@@ -6,8 +6,8 @@ use crate::net::{ChildStream, Pipes, SpawnError, SpawnProcess, Token};
 use crate::reactor::connection::{Connection, Pauses};
 use crate::reactor::process::transport::{ProcessId, ProcessTransport};
 use crate::reactor::process::{Pipe, PipeEnd, ProcessProtocol, ProcessSlot, State};
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{Address, Error, Reactor, Result};
 
 impl Reactor {

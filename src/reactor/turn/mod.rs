@@ -1,14 +1,18 @@
 //! One turn of the event loop.
 
+pub(in crate::reactor) mod hook;
+pub(in crate::reactor) mod lifecycle;
+pub(in crate::reactor) mod queues;
+
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::handle::set_current;
-use super::{CallbackKind, Error, Handle, Reactor, Result, TimedCall};
 use crate::net::{Event, Instant, Readiness, Token};
-use crate::reactor::lifecycle::RunState;
+use crate::reactor::handle::set_current;
 use crate::reactor::registry::Source;
+use crate::reactor::turn::lifecycle::RunState;
+use crate::reactor::{CallbackKind, Error, Handle, Reactor, Result, TimedCall};
 
 /// How far the polls so far have reported what has arrived.
 #[derive(Default)]
@@ -126,7 +130,7 @@ impl Reactor {
 
     /// Runs a call that holds a protocol out of its slot. It cannot begin a turn, even if none is
     /// running. A panic is returned to the caller.
-    pub(super) fn between_turns<R>(
+    pub(in crate::reactor) fn between_turns<R>(
         &mut self,
         call: impl FnOnce(&mut Reactor) -> R,
     ) -> std::thread::Result<R> {
@@ -200,7 +204,7 @@ impl Reactor {
     }
 
     /// The time up to which everything that arrived was reported.
-    pub(super) fn reported_until(&self) -> Instant {
+    pub(in crate::reactor) fn reported_until(&self) -> Instant {
         self.queues.poll_progress.until
     }
 
@@ -357,7 +361,7 @@ fn without_current<R>(run: impl FnOnce() -> R) -> R {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::reactor::*;
 
     #[test]
     fn full_polls_are_repeated_until_each_socket_was_reported() {

@@ -9,10 +9,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::net::{Instant, Watch};
-use crate::reactor::queues::Callback;
 use crate::reactor::registry::Source;
 use crate::reactor::threads::Jobs;
 use crate::reactor::timers::Timers;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{CallbackKind, Error, Handle, Reactor, Reason, Result, Signal, TimedCall};
 
 /// The phase of an event in which a trigger runs. (Twisted: `'before'`, `'during'`, `'after'`.)
