@@ -105,11 +105,11 @@ impl Handle {
         }
     }
 
-    /// Calls `call` with the reactor. Works only inside a task.
+    /// Calls `call` with the reactor. Works inside a task, and inside [`Reactor::lend`].
     ///
     /// # Errors
-    /// [`Error::ReactorUnavailable`] outside a task, and inside another `with_reactor`, which has
-    /// the reactor already.
+    /// [`Error::ReactorUnavailable`] elsewhere, and inside another `with_reactor`, which has the
+    /// reactor already.
     pub fn with_reactor<R>(&self, call: impl FnOnce(&mut Reactor) -> R) -> Result<R> {
         let done = self.try_with(|reactor| {
             reactor.end_task_writes();
@@ -232,24 +232,31 @@ impl Handle {
 
     /// Whether there is work for the next turn.
     pub(super) fn has_work(&self) -> bool {
-        !self.shared.queue.borrow().is_empty()
-            || self.shared.hooks.borrow().iter().any(|hook| hook.has_work())
+        !self.shared.queue.borrow().is_empty() || self.turn_hooks_have_work()
+    }
+
+    fn turn_hooks_have_work(&self) -> bool {
+        let mut any = false;
+        self.ask_turn_hooks(|hook| hook.has_work(), |has_work| any |= has_work);
+        any
     }
 
     pub(super) fn resource_count(&self) -> usize {
-        self.shared.hooks.borrow().iter().map(|hook| hook.resource_count()).sum()
+        let mut count = 0;
+        self.ask_turn_hooks(|hook| hook.resource_count(), |of_hook| count += of_hook);
+        count
     }
 
     pub(super) fn resources(&self) -> Vec<String> {
-        self.shared.hooks.borrow().iter().flat_map(|hook| hook.resources()).collect()
+        let mut all = Vec::new();
+        self.ask_turn_hooks(|hook| hook.resources(), |of_hook| all.extend(of_hook));
+        all
     }
 
     #[inline(never)] // keeps a turn without a handle short
     pub(super) fn set_awake(&self, awake: bool) {
         self.shared.awake.set(awake);
-        for hook in &*self.shared.hooks.borrow() {
-            hook.set_awake(awake);
-        }
+        self.ask_turn_hooks(|hook| hook.set_awake(awake), |()| {});
     }
 }
 
@@ -303,7 +310,7 @@ impl Reactor {
     }
 
     /// Lends the reactor to all handles while `inside` runs, so that
-    /// [`Handle::with_reactor`] works in it. The executor polls tasks so, and a
+    /// [`Handle::with_reactor`] works in it. The executor polls tasks this way, and a
     /// [`TurnHook`](crate::TurnHook) can do the same.
     ///
     /// ```
@@ -315,8 +322,12 @@ impl Reactor {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ReactorUnavailable`] if it is lent already. `inside` is not called then.
+    /// [`Error::ReactorUnavailable`] if it is lent already, or inside a callback of a connection,
+    /// which has it. `inside` is not called then.
     pub fn lend<R>(&mut self, inside: impl FnOnce() -> R) -> Result<R> {
+        if self.send.connection != Token::NONE {
+            return Err(Error::ReactorUnavailable);
+        }
         let handle = self.handle();
         // The loop cannot run meanwhile.
         let in_turn = self.lifecycle.in_turn;

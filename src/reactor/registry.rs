@@ -184,7 +184,8 @@ impl Registry {
 
 impl Reactor {
     /// A description of each [resource in use](Reactor::resource_count), such as `a connection with
-    /// 192.0.2.7:80`, for leak checks and reports.
+    /// 192.0.2.7:80`, for leak checks and reports. All
+    /// jobs are one line, and so are all look-ups.
     pub fn resources(&self) -> Vec<String> {
         let sources = self.registry.slots.iter().map(|(_, slot)| match &slot.source {
             Source::Connection(connection) if connection.state == State::Lingering => {

@@ -56,7 +56,7 @@ pub struct Backoff {
     pub initial: Duration,
     /// Factor by which each failure multiplies the delay. Values below 1 count as 1. Default: 1.5.
     pub factor: f64,
-    /// Maximum delay. Default: 60 s.
+    /// Maximum delay, with its jitter. Default: 60 s.
     pub max: Duration,
     /// Maximum deviation of each delay, as a fraction of it, at most 1. Jitter keeps clients that
     /// lost the same server from reconnecting at the same time. Default: 0.2.
@@ -68,11 +68,12 @@ impl Backoff {
     /// random bits.
     pub fn delay(&self, failures: u32, random: u64) -> Duration {
         let growth = self.factor.max(1.0).powi(i32::try_from(failures).unwrap_or(i32::MAX));
-        let max = self.max.as_secs_f64();
-        let grown = (self.initial.as_secs_f64() * growth).min(max);
+        let (max, jitter) = (self.max.as_secs_f64(), self.jitter.clamp(0.0, 1.0));
+        // Room for the jitter, so that not all clients wait for exactly the maximum in the end.
+        let grown = (self.initial.as_secs_f64() * growth).min(max / (1.0 + jitter));
         // The 53 bits that an f64 holds, mapped to -1 to 1.
         let spread = (random >> 11) as f64 / (1_u64 << 52) as f64 - 1.0;
-        let jittered = grown * (1.0 + spread * self.jitter.clamp(0.0, 1.0));
+        let jittered = grown * (1.0 + spread * jitter);
         Duration::try_from_secs_f64(jittered.clamp(0.0, max)).unwrap_or(self.max)
     }
 
@@ -101,8 +102,11 @@ mod tests {
         let waits: Vec<f64> = (0..4).map(|failures| backoff.delay(failures, MIDDLE).as_secs_f64()).collect();
         assert_eq!(waits, [1.0, 1.5, 2.25, 3.375]);
         for many in [11, 1000, u32::MAX] {
-            assert_eq!(backoff.delay(many, MIDDLE), Duration::from_secs(60));
-            assert_eq!(backoff.delay(many, u64::MAX), Duration::from_secs(60));
+            // The jitter is symmetric around what leaves room for it, also at the maximum.
+            assert_eq!(backoff.delay(many, MIDDLE), Duration::from_secs(50));
+            assert_eq!(backoff.delay(many, 0), Duration::from_secs(40));
+            let longest = backoff.delay(many, u64::MAX).as_secs_f64();
+            assert!((59.9..=60.0).contains(&longest), "{longest}");
         }
     }
 

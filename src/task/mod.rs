@@ -1,10 +1,9 @@
 //! Tasks: `async` code on the reactor's thread, next to callbacks.
 //!
 //! A task is a future that the loop polls after it was woken. This happens in the same turn, after
-//! the callbacks and before written data is flushed. Under load, tasks are also polled between
-//! callbacks, while received data is still in the CPU cache. There is no other runtime and no other
-//! thread. Tasks wait for the reactor's own timers, connections and jobs, so they also run in the
-//! simulated network, in virtual time.
+//! the callbacks and before written data is flushed. There is no other runtime and no other thread.
+//! Tasks wait for the reactor's own timers, connections and jobs, so they also run in the simulated
+//! network, in virtual time.
 //!
 //! ```
 //! use std::time::Duration;

@@ -62,7 +62,7 @@ fn a_job_that_panics_says_so_to_whoever_waits_for_it() {
             reactor.call_in_thread(job, done).unwrap();
             world.run_until_idle(&mut reactor);
         }
-        assert_eq!(record.events(), ["the job panicked: no first", "second"]);
+        assert_eq!(record.events(), ["panicked: no first", "second"]);
         assert_eq!(reactor.statistics().panics, 0, "it is a result, not an accident of the loop");
     });
 }

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::world::{Record, on_each_back_end};
+use crate::world::{Record, Recorder, on_each_back_end, once};
 use twistor::sim::Simulation;
-use twistor::{Error, Reactor, TurnHook};
+use twistor::{Error, Layer, Reactor, TurnHook};
 
 type Job = Box<dyn FnOnce(&mut Reactor)>;
 
@@ -206,6 +206,113 @@ fn another_thread_wakes_the_loop() {
         assert!(!reactor.handle().turn_hook(Jobs::default).has_work());
     });
 }
+
+#[test]
+fn panics_in_all_methods_of_a_hook_are_contained_and_it_may_add_others() {
+    struct Rude(Cell<u32>);
+
+    impl TurnHook for Rude {
+        fn has_work(&self) -> bool {
+            self.0.set(self.0.get() + 1);
+            let handle = twistor::Handle::current();
+            assert!(handle.is_err(), "no task is polled");
+            panic!("has_work");
+        }
+
+        fn run(&self, _: &mut Reactor) {
+            unreachable!("it has no work");
+        }
+
+        fn set_awake(&self, _: bool) {
+            panic!("set_awake");
+        }
+
+        fn resources(&self) -> Vec<String> {
+            panic!("resources");
+        }
+    }
+
+    impl Drop for Rude {
+        fn drop(&mut self) {
+            panic!("drop");
+        }
+    }
+
+    struct Adds(twistor::Handle, Record, Cell<bool>);
+
+    impl TurnHook for Adds {
+        fn has_work(&self) -> bool {
+            let jobs = self.0.turn_hook(|| Jobs::recording(&self.1));
+            if !self.2.replace(true) {
+                let done = self.1.clone();
+                jobs.push(move |_| done.add("job of an added hook"));
+            }
+            false
+        }
+
+        fn run(&self, _: &mut Reactor) {}
+    }
+
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let handle = reactor.handle();
+        let record = Record::new();
+        drop(handle.turn_hook(|| Adds(handle.clone(), record.clone(), Cell::new(false))));
+        reactor.iterate(Some(Duration::ZERO)).unwrap();
+        assert_eq!(record.take(), ["job of an added hook"]);
+        // Nothing escapes, and the reactor can be turned again.
+        reactor.call_later(Duration::ZERO, |reactor| {
+            reactor.handle().turn_hook(|| Rude(Cell::new(0)));
+        });
+        for _ in 0..2 {
+            assert!(reactor.iterate(Some(Duration::ZERO)).unwrap());
+        }
+        assert_eq!(reactor.resources().len(), 0);
+        drop(reactor);
+        let logged = world.logged();
+        for method in ["has_work", "set_awake", "resources"] {
+            let expected = format!("panic in a turn hook: {method}");
+            assert!(logged.contains(&expected), "{logged:?}");
+        }
+        assert_eq!(logged.last().unwrap(), "panic in the drop of user code: drop");
+    });
+}
+
+#[test]
+fn a_callback_of_a_connection_does_not_lend_its_reactor() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let noted = record.clone();
+        let protocol = Recorder::new(&record).acting(move |what, transport, _| {
+            if what == "lost" {
+                return;
+            }
+            transport.write(what.as_bytes());
+            let lent = transport.reactor().lend(|| unreachable!("inside a callback"));
+            assert!(matches!(lent, Err(Error::ReactorUnavailable)));
+            transport.write(b"!");
+            noted.add("refused");
+            if what == "read lost" {
+                transport.lose_connection();
+            }
+        });
+        let layered = twistor::layered(once(protocol, &Record::new()), || PassesOn);
+        let listener = reactor.listen_tcp(world.anywhere(), layered).unwrap();
+        let mut peer = world.connect(listener.address());
+        peer.send(b"?");
+        peer.finish();
+        assert_eq!(peer.read_to_end(&mut reactor), (b"made!data!read lost!".to_vec(), None));
+        drop(peer);
+        world.close(&mut reactor, &listener);
+        assert_eq!(record.count("refused"), 3);
+    });
+}
+
+/// A layer that changes nothing.
+struct PassesOn;
+
+impl Layer for PassesOn {}
 
 #[test]
 fn a_reactor_that_is_lent_is_not_lent_again() {

@@ -320,8 +320,8 @@ impl Reactor {
             self.timers.cancel(timeout);
         }
         match built {
-            Some(Ok(Some(begun))) => {
-                self.start_connection(token, begun);
+            Some(Ok(Some(built))) => {
+                self.start_connection(token, built);
                 // An edge-triggered event is not repeated: keep what the kernel reported beside
                 // "connected".
                 if ready.has(Readiness::READABLE)

@@ -64,7 +64,7 @@ impl Reactor {
         let inserted = self.registry.insert(Source::Connection(connection));
         debug_assert_eq!(inserted, token);
         self.statistics.adopted += 1;
-        self.queues.callbacks.push(Callback::Begin(token, protocol));
+        self.queues.callbacks.push(Callback::StartAdopted(token, protocol));
         ConnectionId(token)
     }
 

@@ -29,7 +29,7 @@ pub(in crate::reactor) enum State {
     Lingering,
 }
 
-/// What can happen to a connection.
+/// An event in the life of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::reactor) enum Event {
     /// `lose_connection`.
@@ -48,7 +48,7 @@ pub(in crate::reactor) enum Event {
     Lingers,
 }
 
-/// What has to be done after an event.
+/// The action that follows an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::reactor) enum Action {
     /// Nothing: the event changes nothing.

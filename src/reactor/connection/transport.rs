@@ -34,7 +34,7 @@ pub struct Transport<'a> {
 /// Whether a connection delivers input ([`Transport::read_state`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadState {
-    /// Input is delivered as it arrives.
+    /// Received bytes are processed.
     Reading,
     /// Reading is paused by [`Transport::pause_reading`]. A protocol keeps what it has not
     /// processed.

@@ -80,7 +80,8 @@ pub enum Error {
     NotConnected,
     /// The reactor is gone.
     ReactorGone,
-    /// The reactor is not available: the caller is not inside a task, or has the reactor already.
+    /// The reactor is not available: the caller is not inside a task or
+    /// `Reactor::lend`, or has the reactor already.
     ReactorUnavailable,
     /// The reactor stopped before the future of [`block_on`](crate::block_on()) ended.
     Stopped,
@@ -135,7 +136,7 @@ impl fmt::Display for Error {
             Error::NoPeer => f.write_str("the datagram socket has no peer"),
             Error::NotConnected => f.write_str("the connection is gone"),
             Error::ReactorGone => f.write_str("the reactor is gone"),
-            Error::ReactorUnavailable => f.write_str("the reactor is only available inside a task"),
+            Error::ReactorUnavailable => f.write_str("the reactor is only available inside a task, and once"),
             Error::Stopped => f.write_str("the reactor stopped before the task ended"),
             Error::System { call, source } => write!(f, "{call}: {}", Escaped(source)),
         }
@@ -169,7 +170,7 @@ impl From<BadAddress> for Error {
 
 impl fmt::Display for JobPanicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the job panicked: {}", Escaped(&self.message))
+        write!(f, "panicked: {}", Escaped(&self.message))
     }
 }
 

@@ -180,7 +180,7 @@ impl Reactor {
         tokens.into_iter().filter_map(named).collect()
     }
 
-    /// The open connections that a listener has accepted, oldest first.
+    /// The open connections that a listener has accepted.
     pub fn connections_of(&self, listener: &Listener) -> Vec<ConnectionId> {
         let accepted = |source: &Source| match source {
             Source::Connection(connection) => {
@@ -334,7 +334,7 @@ impl Reactor {
             build(factory, reactor, token, &peer)
         });
         match built.flatten() {
-            Some(begun) => self.start_connection(token, begun),
+            Some(built) => self.start_connection(token, built),
             None => {
                 self.statistics.connections_refused += 1;
                 self.net.close(token, Close::Graceful);

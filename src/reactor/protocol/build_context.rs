@@ -17,7 +17,11 @@ use crate::reactor::{Address, ConnectionGuards, ConnectionId, Factory, Layer, Pr
 /// use twistor::{BuildContext, Factory, Layer, Protocol, Reactor};
 ///
 /// /// Counts the open connections of a factory, and rejects those over a limit.
-/// struct AtMost<F>(F, usize, Rc<Cell<usize>>);
+/// struct AtMost<F> {
+///     factory: F,
+///     limit: usize,
+///     open: Rc<Cell<usize>>,
+/// }
 ///
 /// /// One open connection. Dropped when that is lost.
 /// struct Open(Rc<Cell<usize>>);
@@ -30,17 +34,17 @@ use crate::reactor::{Address, ConnectionGuards, ConnectionId, Factory, Layer, Pr
 ///
 /// impl<F: Factory> Factory for AtMost<F> {
 ///     fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
-///         if self.2.get() == self.1 {
+///         if self.open.get() == self.limit {
 ///             context.reject();
 ///             return Vec::new();
 ///         }
-///         self.2.set(self.2.get() + 1);
-///         context.guards().hold(Open(Rc::clone(&self.2)));
-///         self.0.layers(context)
+///         self.open.set(self.open.get() + 1);
+///         context.guards().hold(Open(Rc::clone(&self.open)));
+///         self.factory.layers(context)
 ///     }
 ///
 ///     fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
-///         self.0.build_protocol(context)
+///         self.factory.build_protocol(context)
 ///     }
 /// }
 /// # struct Echo;
@@ -48,7 +52,8 @@ use crate::reactor::{Address, ConnectionGuards, ConnectionId, Factory, Layer, Pr
 /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
 /// # }
 ///
-/// Reactor::new()?.listen_tcp("127.0.0.1:0", AtMost(|| Echo, 1000, Rc::default()))?;
+/// let limited = AtMost { factory: || Echo, limit: 1000, open: Rc::default() };
+/// Reactor::new()?.listen_tcp("127.0.0.1:0", limited)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub struct BuildContext<'a> {
@@ -99,8 +104,8 @@ impl<'a> BuildContext<'a> {
         self.reactor
     }
 
-    /// Rejects the connection: it is closed at once and no protocol is built, as if
-    /// [`Factory::build_protocol`] had returned `None`.
+    /// Rejects the connection: it is closed at once, as if [`Factory::build_protocol`] had returned
+    /// `None`. A protocol that is built all the same is dropped.
     pub fn reject(&mut self) {
         self.rejected = true;
     }
@@ -111,7 +116,7 @@ impl<'a> BuildContext<'a> {
         self.rejected
     }
 
-    /// Says in [`Factory::layers`] that a layer of this factory will replace the connection's
+    /// Announces in [`Factory::layers`] that a layer of this factory will replace the connection's
     /// addresses by [`LayerContext::set_addresses`](crate::LayerContext::set_addresses).
     pub fn set_addresses_pending(&mut self) {
         self.addresses_pending = true;

@@ -1,4 +1,4 @@
-//! Factories: what builds the protocol of each connection.
+//! Factories: builders of the protocol of each connection.
 
 use crate::escape::Escaped;
 use crate::reactor::{Address, BuildContext, Connector, Layer, Protocol, Reactor, Reason};

@@ -3,7 +3,8 @@
 use std::any::Any;
 
 /// Values that a connection holds until it is lost. They are dropped before the protocol's
-/// `connection_lost`, or when the connection is closed without a protocol.
+/// `connection_lost`, or when the connection is closed without a protocol: the last one first, each
+/// on its own, so that a panic in a drop concerns no other.
 ///
 /// A policy holds a guard whose `Drop` undoes what the policy has done: it frees a slot, or returns
 /// a permit. Factories reach them by [`BuildContext::guards`](crate::BuildContext::guards), layers
@@ -45,7 +46,7 @@ impl ConnectionGuards {
     /// Removes and returns the first value of type `T` that passes the test.
     pub fn release<T: 'static>(&mut self, test: impl Fn(&T) -> bool) -> Option<T> {
         let index = self.0.iter().position(|guard| guard.downcast_ref().is_some_and(&test))?;
-        self.0.swap_remove(index).downcast().ok().map(|guard| *guard)
+        self.0.remove(index).downcast().ok().map(|guard| *guard)
     }
 
     /// Removes and returns the value held last.

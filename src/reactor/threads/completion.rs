@@ -9,7 +9,8 @@ use crate::reactor::threads::Inbox;
 /// `oneshot::Sender`.)
 ///
 /// [`Reactor::completion`] makes it. [`complete`](Completion::complete) reports the result; a drop
-/// reports `None`. So the callback always runs, exactly once, from the loop.
+/// reports `None`. So the callback runs exactly once, from the loop, unless the reactor finishes
+/// first.
 ///
 /// ```
 /// use std::thread;

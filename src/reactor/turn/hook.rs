@@ -3,19 +3,21 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
 use crate::net;
 use crate::reactor::handle::Handle;
+use crate::reactor::user_code::log_panic;
 use crate::reactor::{CallbackKind, Reactor};
 
 /// Work that the loop does in each turn, after the callbacks. The executor of
 /// [`task`](crate::task) is one; a hook lets a program bring its own queue of work, such as an
 /// executor or a scripting engine. (libuv: prepare and check handles.)
 ///
-/// [`Handle::turn_hook`] adds a hook. It stays until the reactor finishes. A panic in
-/// [`run`](TurnHook::run) or [`finish`](TurnHook::finish) is logged and counted.
+/// [`Handle::turn_hook`] adds a hook. It stays until the reactor finishes. A panic in one of its
+/// methods is logged; those that have the reactor count it in
+/// [`Statistics::panics`](crate::Statistics::panics).
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -84,45 +86,80 @@ pub trait TurnHook: Any {
     fn kill(&self) {}
 }
 
-/// Wakes the loop of a reactor.
-struct LoopWaker(Arc<dyn net::Wake>);
+/// Wakes the loop of a reactor. Wakers may be kept forever, and the driver's holds a descriptor.
+struct LoopWaker(Weak<dyn net::Wake>);
 
 impl Wake for LoopWaker {
     fn wake(self: Arc<LoopWaker>) {
-        self.0.wake();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<LoopWaker>) {
-        self.0.wake();
+        if let Some(waker) = self.0.upgrade() {
+            waker.wake();
+        }
     }
 }
 
 impl Handle {
     /// The reactor's hook of type `H`. The first call makes it and adds it after the other hooks.
-    /// If the reactor has finished, its methods are not called.
+    /// If the reactor has finished, it is made and not added: its methods are not called.
     pub fn turn_hook<H: TurnHook>(&self, make: impl FnOnce() -> H) -> Rc<H> {
-        let known = self.shared.hooks.borrow().iter().find_map(|hook| {
-            let hook: Rc<dyn Any> = Rc::<dyn TurnHook>::clone(hook);
-            hook.downcast().ok()
-        });
-        if let Some(known) = known {
+        if let Some(known) = self.known_turn_hook() {
             return known;
         }
-        // User code, called without a borrow.
-        let hook = Rc::new(make());
-        hook.set_awake(self.shared.awake.get());
+        // User code, called without a borrow. It may have added the hook itself.
+        let made = make();
+        if let Some(known) = self.known_turn_hook() {
+            return known;
+        }
+        let hook = Rc::new(made);
         if !self.finished() {
             self.shared.hooks.borrow_mut().push(Rc::<H>::clone(&hook));
+            contained(|| hook.set_awake(self.shared.awake.get()));
         }
         hook
+    }
+
+    fn known_turn_hook<H: TurnHook>(&self) -> Option<Rc<H>> {
+        self.shared.hooks.borrow().iter().find_map(|hook| {
+            let hook: Rc<dyn Any> = Rc::<dyn TurnHook>::clone(hook);
+            hook.downcast().ok()
+        })
+    }
+
+    /// Calls a method of each hook that needs no reactor. The list is not borrowed meanwhile: a
+    /// hook may add others.
+    pub(in crate::reactor) fn ask_turn_hooks<R>(
+        &self,
+        ask: impl Fn(&dyn TurnHook) -> R,
+        mut take: impl FnMut(R),
+    ) {
+        for index in 0.. {
+            let Some(hook) = self.shared.hooks.borrow().get(index).cloned() else { return };
+            if let Some(answer) = contained(|| ask(&*hook)) {
+                take(answer);
+            }
+        }
     }
 
     /// A waker that ends the wait of the loop, from any thread. It does nothing once the reactor
     /// has finished.
     pub fn waker(&self) -> Waker {
         match &*self.shared.waker.borrow() {
-            Some(waker) => Waker::from(Arc::new(LoopWaker(Arc::clone(waker)))),
+            Some(waker) => Waker::from(Arc::new(LoopWaker(Arc::downgrade(waker)))),
             None => Waker::noop().clone(),
+        }
+    }
+}
+
+/// Calls a method of a hook that needs no reactor. A panic is logged and counts as no answer.
+fn contained<R>(call: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(answer) => Some(answer),
+        Err(payload) => {
+            log_panic(CallbackKind::TurnHook, None, payload);
+            None
         }
     }
 }
@@ -133,25 +170,26 @@ impl Reactor {
         for index in 0.. {
             let hooks = self.handle.get().map(|handle| &handle.shared.hooks);
             let Some(hook) = hooks.and_then(|hooks| hooks.borrow().get(index).cloned()) else { return };
-            if hook.has_work() {
-                self.call_turn_hook(|reactor| hook.run(reactor));
-            }
+            self.call(CallbackKind::TurnHook, |reactor| {
+                if hook.has_work() {
+                    hook.run(reactor);
+                }
+            });
         }
     }
 
-    /// Ends all hooks, in the order in which they were added.
+    /// Ends all hooks, in the order in which they were added. They are found until all have ended.
     pub(in crate::reactor) fn finish_turn_hooks(&mut self, handle: &Handle) {
-        for hook in handle.shared.hooks.take() {
-            match self.lifecycle.killed {
+        for index in 0.. {
+            let Some(hook) = handle.shared.hooks.borrow().get(index).cloned() else { break };
+            let killed = self.lifecycle.killed;
+            self.call(CallbackKind::TurnHook, |reactor| match killed {
                 true => hook.kill(),
-                false => self.call_turn_hook(|reactor| hook.finish(reactor)),
-            }
+                false => hook.finish(reactor),
+            });
         }
-    }
-
-    fn call_turn_hook(&mut self, call: impl FnOnce(&mut Reactor)) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| call(self))) {
-            self.record_panic(CallbackKind::TurnHook, None, payload);
+        for hook in handle.shared.hooks.take() {
+            self.call(CallbackKind::Drop, |_| drop(hook));
         }
     }
 }

@@ -71,6 +71,9 @@ impl Reactor {
     /// Runs as `run` does, until `goes_on` returns `false`. It is called once a turn, before
     /// buffered writes are flushed.
     pub(crate) fn run_until(&mut self, mut goes_on: impl FnMut(&mut Reactor) -> bool) -> Result<()> {
+        if self.lifecycle.in_turn {
+            return Err(Error::AlreadyRunning);
+        }
         self.watch_default_signals()?;
         let mut done = false;
         let ran = without_current(|| {

@@ -32,7 +32,7 @@ pub(crate) enum Callback {
     Pull(Token),
     StartFactory(Token),
     /// Starts an adopted connection.
-    Begin(Token, Box<dyn Protocol>),
+    StartAdopted(Token, Box<dyn Protocol>),
     StartDatagram(Token),
     /// A datagram socket is closed: calls its protocol, if it has started, then frees its slot.
     StopDatagram(Token, Reason, bool),
@@ -96,7 +96,7 @@ impl Reactor {
                 Callback::WriteConnectionLost(token) => self.notify_write_closed(token),
                 Callback::Pull(token) => self.pull(token),
                 Callback::StartFactory(token) => self.start_listener_factory(token),
-                Callback::Begin(token, protocol) => self.start_adopted(token, protocol),
+                Callback::StartAdopted(token, protocol) => self.start_adopted(token, protocol),
                 Callback::StartDatagram(token) => self.start_datagram(token),
                 Callback::StopDatagram(token, reason, started) => {
                     self.datagram_stopped(token, &reason, started)

@@ -48,7 +48,11 @@ impl Reactor {
         kind: CallbackKind,
         call: impl FnOnce(&mut Reactor) -> R,
     ) -> Result<R, JobPanicked> {
-        self.run_user_code(kind, None, call).map_err(|message| JobPanicked { message })
+        // The call may be a part of another callback, which goes on afterwards.
+        let outer = self.user_code.stopwatch.current();
+        let result = self.run_user_code(kind, None, call);
+        self.user_code.stopwatch.set_current(outer);
+        result.map_err(|message| JobPanicked { message })
     }
 
     /// Runs user code, times it, and catches a panic. Returns its message as the error.
@@ -76,20 +80,8 @@ impl Reactor {
         connection: Option<Token>,
         payload: Box<dyn Any + Send>,
     ) -> String {
-        let text = panic_message(&*payload);
-        // The payload is a user value, and its drop may panic too. A payload thrown by that is
-        // leaked.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
-            std::mem::forget(again);
-        }
+        let text = log_panic(place, connection, payload);
         self.statistics.panics += 1;
-        match connection {
-            Some(token) => {
-                let id = ConnectionId(token);
-                log_error!([connection:% = id] "panic in {place} of connection {id}: {}", Escaped(&text));
-            }
-            None => log_error!("panic in {place}: {}", Escaped(&text)),
-        }
         self.user_code.last_panic = Some(format!("{place}: {text}"));
         text
     }
@@ -98,4 +90,26 @@ impl Reactor {
     pub(crate) fn take_panic(&mut self) -> Option<String> {
         self.user_code.last_panic.take()
     }
+}
+
+/// Logs a panic, and drops its payload. Returns the message.
+pub(in crate::reactor) fn log_panic(
+    place: CallbackKind,
+    connection: Option<Token>,
+    payload: Box<dyn Any + Send>,
+) -> String {
+    let text = panic_message(&*payload);
+    // The payload is a user value, and its drop may panic too. A payload thrown by that is
+    // leaked.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+        std::mem::forget(again);
+    }
+    match connection {
+        Some(token) => {
+            let id = ConnectionId(token);
+            log_error!([connection:% = id] "panic in {place} of connection {id}: {}", Escaped(&text));
+        }
+        None => log_error!("panic in {place}: {}", Escaped(&text)),
+    }
+    text
 }

@@ -39,6 +39,15 @@ impl Stopwatch {
             connection: Token::NONE,
         }
     }
+
+    /// The callback that is timed, and its connection.
+    pub(in crate::reactor) fn current(&self) -> (CallbackKind, Token) {
+        (self.place, self.connection)
+    }
+
+    pub(in crate::reactor) fn set_current(&mut self, (place, connection): (CallbackKind, Token)) {
+        (self.place, self.connection) = (place, connection);
+    }
 }
 
 impl Reactor {
