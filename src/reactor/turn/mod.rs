@@ -364,7 +364,7 @@ fn without_current<R>(run: impl FnOnce() -> R) -> R {
 
 #[cfg(test)]
 mod tests {
-    use crate::reactor::*;
+    use super::*;
 
     #[test]
     fn full_polls_are_repeated_until_each_socket_was_reported() {
