@@ -214,8 +214,8 @@ impl Transport<'_> {
     /// Counts [unsent bytes](Transport::write_buffer_size), with or without layers.
     ///
     /// It is true right after the write that exceeds the mark. `pause_writing` follows, and
-    /// `resume_writing` once output is down to the low mark. So a protocol can write as long as
-    /// there is room:
+    /// `resume_writing` once output is down to the low mark, even if the kernel has taken all of it
+    /// before `pause_writing`. So a protocol can write as long as there is room:
     ///
     /// ```
     /// use twistor::{Protocol, Transport};
