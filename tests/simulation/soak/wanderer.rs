@@ -113,11 +113,12 @@ impl Wanderer {
             }
             21 => {
                 acts("Transport::writing_paused");
-                // The kernel may have taken all of it since. Then `resume_writing` follows.
-                let paused = self.track.borrow().writing_paused;
-                assert!(paused || !transport.writing_paused() || transport.write_buffer_size() > 0);
+                // It may be paused with nothing unsent: the kernel has taken all of it since, and
+                // `resume_writing` follows.
+                let highest = MOST_HIGH_WATER.max(transport.reactor().settings().high_water);
+                assert!(transport.writing_paused() || transport.write_buffer_size() <= highest);
                 acts("Transport::set_water_marks");
-                let high = self.ledger.below(100_000) as usize;
+                let high = self.ledger.below(MOST_HIGH_WATER as u64) as usize;
                 transport.set_water_marks(high, high / 4);
             }
             22 => self.register(transport, ProducerKind::Push),
@@ -438,6 +439,9 @@ impl Producer for Source {
         self.track.borrow_mut().has_producer = false;
     }
 }
+
+/// A high-water mark is below this.
+const MOST_HIGH_WATER: usize = 100_000;
 
 /// The limit of unsent bytes: the buffer's limit and one write.
 const MOST_UNSENT: usize = 1024 * 1024 + 64 * 1024;

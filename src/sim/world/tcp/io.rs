@@ -104,7 +104,11 @@ impl World {
         let host = self.process(process).host;
         let again = self.now.max(self.host(host).next_read).max(self.now.saturating_add(RETRY_DELAY));
         self.fault(FaultKind::WouldBlock, host);
-        self.connections[index as usize].ends[side].armed = Readiness::ALL;
+        let full = !self.has_room(index, side);
+        let end = &mut self.connections[index as usize].ends[side];
+        end.armed = Readiness::ALL;
+        // There may be no room for the repeated call either.
+        end.wants_room |= full;
         self.schedule_for(again, EventKind::Again, index, side);
         Err(Errno::EAGAIN)
     }
