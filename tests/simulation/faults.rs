@@ -701,6 +701,44 @@ fn a_call_that_takes_long_makes_what_comes_after_it_late() {
     assert_eq!(simulation.coverage().fault(FaultKind::SlowCall), 1);
 }
 
+/// The peer reads nothing at first, and its buffer is filled to different degrees when a write
+/// fails for no reason.
+#[test]
+fn room_is_reported_also_after_a_write_that_failed_for_no_reason() {
+    for fill in (1..=40).map(|steps| steps * 8 * 1024) {
+        let (mut simulation, host, _) = two_hosts();
+        let received = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&received);
+        let accepted = move || {
+            let counted = Rc::clone(&counted);
+            idle_protocol().acting(move |what, transport, data| {
+                counted.set(counted.get() + data.len());
+                if what == "made" {
+                    transport.pause_reading();
+                }
+            })
+        };
+        simulation.reactor(host).listen_unix("@room", accepted).unwrap();
+        let record = Record::new();
+        let client = once(Recorder::new(&record), &record);
+        simulation.reactor(host).connect_unix("@room", client).unwrap();
+        simulation.run_for(MOMENT).unwrap();
+        let reactor = simulation.reactor(host);
+        let mut ids = reactor.connections();
+        let is_paused = |id: &_| reactor.transport(*id).is_some_and(|transport| transport.reading_paused());
+        ids.sort_by_key(is_paused);
+        let [client, server] = ids[..] else { panic!("{ids:?}") };
+        simulation.reactor(host).transport(client).unwrap().write(&vec![1; fill]);
+        simulation.run_for(SECOND).unwrap();
+        simulation.add_rule(Fault::call(CallKind::Send, Verdict::Drop).on(host).at_most(1));
+        simulation.reactor(host).transport(client).unwrap().write(b"more");
+        simulation.run_for(SECOND).unwrap();
+        simulation.reactor(host).transport(server).unwrap().resume_reading();
+        simulation.run_for(SECOND).unwrap();
+        assert_eq!(received.get(), fill + 4);
+    }
+}
+
 #[test]
 fn reactors_do_not_mind_calls_that_do_nothing_at_first() {
     for kind in [CallKind::Accept, CallKind::Recv, CallKind::Send, CallKind::Poll] {
