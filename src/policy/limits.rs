@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use crate::{
-    Address, BuildContext, ClientFactory, ConnectionGuards, Connector, Factory, Layer, LayerContext,
-    LayerError, Protocol, Reactor, Reason,
+    BuildContext, ClientFactory, ConnectionGuards, Connector, Factory, Layer, LayerContext, LayerError,
+    Protocol, Reactor, Reason,
 };
 
 /// Limits a factory to `limit` concurrent connections. (Twisted: `LimitTotalConnectionsFactory`.)
@@ -190,8 +190,8 @@ impl<F: Factory> Factory for LimitTotal<F> {
 
 impl<F: Factory> Factory for LimitPerPeer<F> {
     fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
-        let peer = context.peer().clone();
-        match self.peers().claim(context.guards(), &peer) {
+        let ip = context.peer().ip();
+        match self.peers().claim(context.guards(), ip) {
             true => self.factory.build_protocol(context),
             false => None,
         }
@@ -203,8 +203,8 @@ impl<F: Factory> Factory for LimitPerPeer<F> {
         if address_pending && !layers.is_empty() {
             layers.insert(0, Box::new(self.peers()));
         } else if !context.addresses_pending() {
-            let peer = context.peer().clone();
-            if !self.peers().claim(context.guards(), &peer) {
+            let ip = context.peer().ip();
+            if !self.peers().claim(context.guards(), ip) {
                 context.reject();
             }
         }
@@ -282,16 +282,16 @@ impl Prefixes {
 
 impl Peers {
     /// Claims a slot of this peer for a connection, unless it has one already.
-    fn claim(&self, guards: &mut ConnectionGuards, peer: &Address) -> bool {
-        let Some(ip) = peer.ip() else { return true };
+    fn claim(&self, guards: &mut ConnectionGuards, peer: Option<IpAddr>) -> bool {
+        let Some(ip) = peer else { return true };
         Count::Peer(Rc::clone(&self.open), self.prefixes.network(ip)).claim(guards, self.limit)
     }
 }
 
 impl Layer for Peers {
     fn started(&mut self, below: &mut LayerContext<'_>) {
-        let peer = below.peer();
-        match self.claim(below.guards(), &peer) {
+        let ip = below.peer().ip();
+        match self.claim(below.guards(), ip) {
             true => below.ready(),
             false => below.end(LayerError::new("limit per peer", LimitReached(self.limit))),
         }

@@ -7,6 +7,7 @@ mod world;
 
 mod any_setting;
 mod calls_from_threads;
+mod completions;
 mod connection_timers;
 mod facts_to_look_at;
 mod held_up_loop;

@@ -393,7 +393,7 @@ fn clients_of_a_server_that_was_away_come_back_one_by_one() {
         simulation.kill(server);
         simulation.run_for(Duration::from_secs(600)).unwrap();
         assert_eq!(connected(&services), 0);
-        // Waits of 1, 1.5, 2.25 .. 57.7 s, then 60 s each, give or take a fifth, and 60 s at most: 17 to 20 attempts.
+        // Waits of 1, 1.5, 2.25 .. 38.4 s, then 50 s each, give or take a fifth: 17 to 20 attempts.
         let failures = simulation.reactor(client).statistics().connect_failures - before.connect_failures;
         assert!((200 * 17..=200 * 20).contains(&failures), "{failures}");
         simulation.restart(server).unwrap();

@@ -261,7 +261,7 @@ fn a_step_is_a_turn_or_a_time_or_nothing() {
     let socket = simulation.bind_datagrams(host, (simulation.address(host), 0).into()).unwrap();
     let other = simulation.host("other");
     socket.send_to(b"hello", (simulation.address(other), 9).into()).unwrap();
-    let SimulationStep::Time(at) = simulation.step().unwrap() else { panic!("somebody had a turn") };
+    let SimulationStep::Time(at) = simulation.step().unwrap() else { panic!("a host had a turn") };
     assert_eq!(at.since_origin(), SECOND + Duration::from_millis(1));
 }
 

@@ -157,42 +157,31 @@ where
 {
 }
 
-/// A factory of an unknown type, as endpoints and services hold it.
-impl Factory for Box<dyn Factory> {
-    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
-        (**self).build_protocol(context)
-    }
+/// Factories of an unknown type, as endpoints and services hold them.
+macro_rules! boxed_factory {
+    ($factory:ty) => {
+        impl Factory for Box<$factory> {
+            fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
+                (**self).build_protocol(context)
+            }
 
-    fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
-        (**self).layers(context)
-    }
+            fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
+                (**self).layers(context)
+            }
 
-    fn start_factory(&mut self, reactor: &mut Reactor) {
-        (**self).start_factory(reactor);
-    }
+            fn start_factory(&mut self, reactor: &mut Reactor) {
+                (**self).start_factory(reactor);
+            }
 
-    fn stop_factory(&mut self, reactor: &mut Reactor) {
-        (**self).stop_factory(reactor);
-    }
+            fn stop_factory(&mut self, reactor: &mut Reactor) {
+                (**self).stop_factory(reactor);
+            }
+        }
+    };
 }
 
-impl Factory for Box<dyn ClientFactory> {
-    fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
-        (**self).build_protocol(context)
-    }
-
-    fn layers(&mut self, context: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
-        (**self).layers(context)
-    }
-
-    fn start_factory(&mut self, reactor: &mut Reactor) {
-        (**self).start_factory(reactor);
-    }
-
-    fn stop_factory(&mut self, reactor: &mut Reactor) {
-        (**self).stop_factory(reactor);
-    }
-}
+boxed_factory!(dyn Factory);
+boxed_factory!(dyn ClientFactory);
 
 impl ClientFactory for Box<dyn ClientFactory> {
     fn started_connecting(&mut self, connector: &mut Connector<'_>) {

@@ -325,15 +325,7 @@ impl Reactor {
     }
 
     fn start_draining(&mut self, until: Instant) {
-        for token in self.registry.tokens(|source| matches!(source, Source::Listener(_))) {
-            self.stop_listener(token);
-        }
-        for token in self.registry.tokens(|source| matches!(source, Source::Connector(_))) {
-            self.disconnect_connector(token, &Reason::Stopped);
-        }
-        for token in self.registry.tokens(|source| matches!(source, Source::Datagram(_))) {
-            self.stop_datagram(token, Reason::Stopped);
-        }
+        self.stop_listeners_and_connectors();
         for token in self.registry.tokens(|source| matches!(source, Source::Process(_))) {
             self.ask_process_to_end(token);
         }
@@ -347,8 +339,8 @@ impl Reactor {
         self.timers.set(until, TimedCall::Look);
     }
 
-    /// Closes everything that is open or in progress, and delivers the losses.
-    fn disconnect_all(&mut self) {
+    /// Stops what makes connections, and datagram sockets.
+    fn stop_listeners_and_connectors(&mut self) {
         for token in self.registry.tokens(|source| matches!(source, Source::Listener(_))) {
             self.stop_listener(token);
         }
@@ -358,6 +350,11 @@ impl Reactor {
         for token in self.registry.tokens(|source| matches!(source, Source::Datagram(_))) {
             self.stop_datagram(token, Reason::Stopped);
         }
+    }
+
+    /// Closes everything that is open or in progress, and delivers the losses.
+    fn disconnect_all(&mut self) {
+        self.stop_listeners_and_connectors();
         for token in self.registry.tokens(|source| matches!(source, Source::Process(_))) {
             self.stop_process(token);
         }
