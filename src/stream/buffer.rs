@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_buffer_is_replaced_and_a_filled_one_is_appended_to() {
+    fn an_emptied_buffer_is_replaced_a_filled_one_appended_to() {
         let (mut buffer, mut input) = (Buffer::default(), Input::default());
         input.append(b"one");
         let place = input.bytes.as_ptr();

@@ -153,7 +153,7 @@ fn a_skip_in_line_received_does_nothing() {
 }
 
 #[test]
-fn exactly_the_lines_within_the_limit_arrive_however_they_are_cut() {
+fn the_lines_within_the_limit_arrive_however_they_are_cut() {
     for seed in 0..500 {
         let mut random = Random::new(seed);
         let bytes: Vec<u8> = (0..random.below(200)).map(|_| b"ab\r\n\r\n"[random.below(6)]).collect();

@@ -208,7 +208,7 @@ fn another_thread_wakes_the_loop() {
 }
 
 #[test]
-fn panics_in_all_methods_of_a_hook_are_contained_and_it_may_add_others() {
+fn panics_of_a_hook_are_contained_and_it_may_add_others() {
     struct Rude(Cell<u32>);
 
     impl TurnHook for Rude {

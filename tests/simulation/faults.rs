@@ -704,7 +704,7 @@ fn a_call_that_takes_long_makes_what_comes_after_it_late() {
 /// The peer reads nothing at first, and its buffer is filled to different degrees when a write
 /// fails for no reason.
 #[test]
-fn room_is_reported_also_after_a_write_that_failed_for_no_reason() {
+fn room_is_reported_after_a_write_that_failed_for_no_reason() {
     for fill in (1..=40).map(|steps| steps * 8 * 1024) {
         let (mut simulation, host, _) = two_hosts();
         let received = Rc::new(Cell::new(0));
