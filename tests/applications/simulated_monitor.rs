@@ -153,7 +153,7 @@ fn causes(outage: &Outage) -> &'static [DownCause] {
 #[test]
 fn every_outage_of_a_day_is_reported_once_without_false_alarms() {
     let settings = MonitorSettings { interval: MINUTE, ..MonitorSettings::default() };
-    let seen = Simulation::explore(0..4, |simulation| {
+    let seen = Simulation::explore(0..2, |simulation| {
         let (book, outages) = a_day(simulation, &settings);
         assert!(outages.len() > 50, "a day has {} outages", outages.len());
         let mut told: BTreeMap<String, Vec<Told>> = book.0.borrow().clone();
@@ -323,7 +323,7 @@ fn a_calendar_that_jumps_and_a_clock_that_drifts_are_no_outage() {
 
 #[test]
 fn a_watcher_that_was_paused_does_not_blame_its_targets() {
-    Simulation::explore(0..16, |simulation| {
+    Simulation::explore(0..6, |simulation| {
         // So far away that most stops meet a probe under way.
         simulation.set_links(Link::fixed(Duration::from_millis(250)));
         server(simulation, "server");
@@ -674,7 +674,7 @@ fn trouble_of_this_side_is_warned_of_once_a_second() {
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     let settings = MonitorSettings { interval: SECOND / 10, ..MonitorSettings::default() };
     Book::default().watch(&mut simulation, watcher, &targets, settings);
-    simulation.run_for(MINUTE).unwrap();
+    simulation.run_for(5 * SECOND).unwrap();
     assert_eq!(warnings::take(), [""; 0]);
     simulation.set_descriptor_limit(watcher, 0);
     simulation.run_for(10 * SECOND - SECOND / 100).unwrap();
@@ -683,7 +683,7 @@ fn trouble_of_this_side_is_warned_of_once_a_second() {
     let words = "unknown targets: 50 of 50, for a reason of this machine: connection failed: socket: ";
     assert!(logged.iter().all(|line| line.starts_with(words)), "{logged:?}");
     simulation.set_descriptor_limit(watcher, 1024);
-    simulation.run_for(MINUTE).unwrap();
+    simulation.run_for(5 * SECOND).unwrap();
     assert!(warnings::take().len() <= 1, "it is over");
     // Some of the targets are held, and stay up: the others are counted for a second.
     let targets: Vec<String> = (0..50)
@@ -693,7 +693,7 @@ fn trouble_of_this_side_is_warned_of_once_a_second() {
     let watcher = simulation.host("another watcher");
     let settings = MonitorSettings { interval: SECOND, ..MonitorSettings::default() };
     let monitor = Book::default().watch(&mut simulation, watcher, &targets, settings);
-    simulation.run_for(MINUTE).unwrap();
+    simulation.run_for(5 * SECOND).unwrap();
     simulation.set_descriptor_limit(watcher, 0);
     simulation.run_for(SECOND / 2).unwrap();
     assert_eq!(warnings::take(), [""; 0]);

@@ -32,7 +32,7 @@ fn explore(seeds: std::ops::Range<u64>) -> (Exploration, Acts) {
 
 #[test]
 fn every_promise_holds_under_chaos() {
-    let (seen, acts) = explore(0..150);
+    let (seen, acts) = explore(0..60);
     if seen.seeds == 1 {
         return;
     }
@@ -102,10 +102,10 @@ fn the_same_seed_gives_the_same_trace_across_processes() {
         scenario::wander(&mut simulation);
         (simulation.trace_hash(), simulation.trace_length())
     };
-    let hashes: Vec<String> = (0..20).map(|seed| format!("{:?}", hash(seed))).collect();
-    let again: Vec<String> = (0..20).map(|seed| format!("{:?}", hash(seed))).collect();
+    let hashes: Vec<String> = (0..8).map(|seed| format!("{:?}", hash(seed))).collect();
+    let again: Vec<String> = (0..8).map(|seed| format!("{:?}", hash(seed))).collect();
     assert_eq!(hashes, again);
-    assert!((1..20).all(|seed| hashes[seed] != hashes[0]), "another seed, another trace");
+    assert!((1..8).all(|seed| hashes[seed] != hashes[0]), "another seed, another trace");
     const ANOTHER: &str = "TWISTOR_ANOTHER_PROCESS";
     if std::env::var_os(ANOTHER).is_some() {
         return println!("{hashes:?}");

@@ -44,4 +44,4 @@ impl Standstill {
 const LAST_TURNS: u64 = 100;
 
 /// Limit of turns without an advance of virtual time; more are a livelock.
-pub(super) const MAX_TURNS_AT_ONCE: u64 = 1_000_000;
+pub(super) const MAX_TURNS_AT_ONCE: u64 = 250_000;
