@@ -114,7 +114,7 @@ impl fmt::Display for LoadError {
                 write!(
                     f,
                     "connection {connection} was lost after {}",
-                    crate::load::number_format::time(*after)
+                    crate::load::report::number_format::time(*after)
                 )?;
                 if *under_way > 0 {
                     let plural = if *under_way == 1 { "message" } else { "messages" };

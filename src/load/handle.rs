@@ -1,12 +1,11 @@
 //! The handle of a load, which starts, observes and stops it.
 
-use super::pattern::Pattern;
-use super::report::Report;
-use super::run::{Run, Stage, StartGate, State, Target};
-use super::sockets::Candidates;
 use crate::endpoint::ClientEndpoint;
 use crate::load::config::{LoadConfig, PlanError};
 use crate::load::error::LoadError;
+use crate::load::report::Report;
+use crate::load::run::{Candidates, Run, Stage, StartGate, State, Target};
+use crate::load::sender::Pattern;
 use crate::load::totals::Totals;
 use crate::{ConnectTcp, Instant, Reactor};
 use std::any::Any;

@@ -50,34 +50,18 @@
 //! Reading order: [`LoadConfig`]; [`LoadTest`]; [`Report`] with its [`Totals`], [`Distribution`]s
 //! and [`LoadError`]s; the report as text, JSON ([`json`]) and picture ([`svg`]).
 
-mod churning;
 mod config;
-mod datagram_client;
-mod distribution;
-mod echoing;
-mod ending;
 mod error;
 mod handle;
-mod histogram;
-pub mod json;
-mod limit;
-mod number_format;
-mod opening;
-mod pattern;
 mod report;
 mod run;
-mod schedule;
 mod sender;
-mod sockets;
-pub mod svg;
 mod totals;
-#[cfg(feature = "cli")]
-pub(crate) mod totals_json;
 
 pub use self::config::{LoadConfig, PlanError, Workload};
-pub use self::distribution::Distribution;
 pub use self::error::{Corruption, LoadError, Mismatch};
 pub use self::handle::{LoadTest, Progress};
-pub use self::limit::{Bottleneck, Limit};
-pub use self::report::Report;
-pub use self::totals::Totals;
+pub use self::report::{Report, json, svg};
+#[cfg(feature = "cli")]
+pub(crate) use self::totals::json as totals_json;
+pub use self::totals::{Bottleneck, Distribution, Limit, Totals};

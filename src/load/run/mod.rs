@@ -1,16 +1,18 @@
 //! The run of a load: opening connections, sending messages, and waiting for the last answers.
 
+mod ending;
+mod opening;
+mod sockets;
 mod state;
 
+use self::opening::Opening;
+pub(super) use self::sockets::Candidates;
 pub(super) use self::state::{Stage, StartGate, State};
-use super::limit::Limit;
-use super::opening::Opening;
-use super::pattern::Pattern;
-use super::schedule::Schedule;
-use super::sender::Sender;
 use crate::endpoint::ClientEndpoint;
 use crate::load::config::{LoadConfig, Workload};
 use crate::load::error::{LoadError, Mismatch};
+use crate::load::sender::{Pattern, Schedule, Sender};
+use crate::load::totals::Limit;
 use crate::{Address, ConnectTcp, DelayedCall, Instant, Reactor, Reason, Transport};
 use std::any::Any;
 use std::cell::RefCell;

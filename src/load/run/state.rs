@@ -1,12 +1,9 @@
 //! The state of a run: its stage, its connections and its totals.
 
+use super::{Candidates, Finished};
 use crate::load::config::{LoadConfig, Workload};
-use crate::load::distribution::Distribution;
-use crate::load::run::Finished;
-use crate::load::schedule::Schedule;
-use crate::load::sender::Sender;
-use crate::load::sockets::Candidates;
-use crate::load::totals::Totals;
+use crate::load::sender::{Schedule, Sender};
+use crate::load::totals::{Distribution, Totals};
 use crate::{ConnectorId, DelayedCall, Instant};
 use std::collections::BTreeMap;
 use std::ops::Range;

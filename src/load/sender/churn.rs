@@ -1,13 +1,13 @@
 //! A connection that sends one message and is closed after the answer.
 
-use super::echoing::Stream;
-use super::run::Run;
+use super::stream::Stream;
+use crate::load::run::{Run, read_clock};
 use crate::{Instant, Protocol, Reason, Transport};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// The protocol of a churned connection.
-pub(super) struct Churning {
+pub(in crate::load) struct Churning {
     run: Rc<Run>,
     stream: Stream,
     number: u64,
@@ -25,7 +25,7 @@ enum Stage {
 }
 
 impl Churning {
-    pub(super) fn new(run: Rc<Run>, number: u64, due: Instant) -> Churning {
+    pub(in crate::load) fn new(run: Rc<Run>, number: u64, due: Instant) -> Churning {
         Churning { run, stream: Stream::new(number), number, due, stage: Stage::Waiting }
     }
 
@@ -61,7 +61,7 @@ impl Churning {
 
 impl Protocol for Churning {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        self.stream.made = super::run::read_clock(transport.reactor());
+        self.stream.made = read_clock(transport.reactor());
         self.run.connected(self.number, transport);
         self.send_pending(transport);
     }
@@ -70,7 +70,7 @@ impl Protocol for Churning {
         if self.stage == Stage::Over {
             return;
         }
-        let now = super::run::read_clock(transport.reactor());
+        let now = read_clock(transport.reactor());
         let size = self.run.plan.size as u64;
         if let Err(mismatch) = self.stream.receive(data, size, &self.run.pattern) {
             let under_way = u64::from(self.stage == Stage::Waiting);

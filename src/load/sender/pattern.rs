@@ -8,7 +8,7 @@
 use crate::load::error::Corruption;
 
 /// The pattern of all connections.
-pub(super) struct Pattern {
+pub(in crate::load) struct Pattern {
     /// One period, followed by its first PIECE bytes, so that a slice of that length can start
     /// anywhere.
     bytes: Box<[u8]>,
@@ -16,7 +16,7 @@ pub(super) struct Pattern {
 
 impl Pattern {
     /// Creates the pattern. There is no seed: all processes have the same one.
-    pub(super) fn new() -> Pattern {
+    pub(in crate::load) fn new() -> Pattern {
         let mut bytes = vec![0; PERIOD + PIECE];
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         for place in bytes.iter_mut().take(PERIOD) {
@@ -31,7 +31,7 @@ impl Pattern {
 
     /// Returns the start offset of a connection. The first 65,521 connections have distinct
     /// offsets.
-    pub(super) fn start(connection: u64) -> u64 {
+    pub(in crate::load) fn start(connection: u64) -> u64 {
         connection % PERIOD as u64 * STRIDE % PERIOD as u64
     }
 

@@ -1,19 +1,18 @@
 //! Opening of connections: the factory of each, and the handling of failed attempts.
 
-use super::churning::Churning;
-use super::echoing::Echoing;
-use super::run::Run;
+use super::Run;
 use crate::load::config::Workload;
+use crate::load::sender::{Churning, Echoing};
 use crate::{BuildContext, ClientFactory, Connector, Factory, Instant, Protocol, Reason};
 use std::rc::Rc;
 
 /// The factory of one connection.
-pub(super) struct Opening {
-    pub(super) run: Rc<Run>,
+pub(in crate::load) struct Opening {
+    pub(in crate::load) run: Rc<Run>,
     /// The connection's number, from 0.
-    pub(super) number: u64,
+    pub(in crate::load) number: u64,
     /// Time at which the connection was due or started.
-    pub(super) due: Instant,
+    pub(in crate::load) due: Instant,
 }
 
 impl Factory for Opening {

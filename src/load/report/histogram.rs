@@ -1,8 +1,8 @@
 //! A distribution as a histogram of bars. The bounds grow with the times, so that fast and slow
 //! ones fit on one page.
 
-use super::distribution::Distribution;
 use super::number_format;
+use crate::load::totals::Distribution;
 use std::fmt::Write as _;
 use std::time::Duration;
 

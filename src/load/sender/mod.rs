@@ -1,11 +1,19 @@
 //! A sender of a load: a connection or a datagram socket.
 
-use super::churning::Churning;
-use super::echoing::Echoing;
-use super::run::read_clock;
-use super::schedule::Schedule;
+mod churn;
+mod datagram;
+mod echo;
+mod pattern;
+mod schedule;
+mod stream;
+
+pub(super) use self::churn::Churning;
+pub(super) use self::datagram::DatagramClient;
+pub(super) use self::echo::Echoing;
+pub(super) use self::pattern::Pattern;
+pub(super) use self::schedule::Schedule;
 use crate::load::config::Workload;
-use crate::load::datagram_client::DatagramClient;
+use crate::load::run::read_clock;
 use crate::{ConnectionId, DatagramId, Instant, Reactor};
 
 /// A sender by id. Its methods do nothing once the sender is gone.

@@ -1,11 +1,10 @@
 //! A datagram socket of a load. Each message has a number; a message without an answer in time is
 //! lost.
 
-use crate::load::echoing::Pace;
+use super::schedule::Pace;
+use super::{Pattern, Schedule};
 use crate::load::error::{Corruption, Mismatch};
-use crate::load::pattern::Pattern;
-use crate::load::run::Run;
-use crate::load::schedule::Schedule;
+use crate::load::run::{Run, read_clock};
 use crate::{Address, DatagramProtocol, DatagramTransport, Instant, SystemError};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -161,7 +160,7 @@ impl DatagramClient {
     }
 
     fn refill(&mut self, transport: &mut DatagramTransport<'_>) {
-        let now = crate::load::run::read_clock(transport.reactor());
+        let now = read_clock(transport.reactor());
         while self.in_flight.len() < self.run.plan.depth && self.has_room(transport) {
             self.send_message(now, now, transport);
         }
@@ -186,7 +185,7 @@ impl DatagramClient {
             return;
         }
         self.room_check_set = false;
-        let now = crate::load::run::read_clock(transport.reactor());
+        let now = read_clock(transport.reactor());
         self.advance(now, false, transport);
     }
 
@@ -245,7 +244,7 @@ impl DatagramClient {
 
 impl DatagramProtocol for DatagramClient {
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], _: &Address) {
-        let now = crate::load::run::read_clock(transport.reactor());
+        let now = read_clock(transport.reactor());
         if self.stage == Stage::Over {
             return;
         }

@@ -3,10 +3,8 @@
 //! The format is only used between processes of the same program and may change with it. For other
 //! readers, see [`json`](crate::load::json).
 
-use crate::load::distribution::Distribution;
+use super::{Distribution, Limit, Totals};
 use crate::load::error::{Corruption, LoadError, Mismatch};
-use crate::load::limit::Limit;
-use crate::load::totals::Totals;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -34,11 +34,10 @@
 //! A distribution has `count`, `min`, `mean`, `p50`, `p75`, `p90`, `p95`, `p99`, `p99_9`, `p99_99`,
 //! `max`; an empty one is `null`.
 
-use super::distribution::Distribution;
-use super::histogram;
-use super::report::Report;
+use super::{Report, histogram};
 use crate::load::config::Workload;
 use crate::load::error::LoadError;
+use crate::load::totals::Distribution;
 use serde_json::{Value, json};
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Formats a time: `98.2 µs`, `1.20 ms`, `12.0 s`.
-pub(super) fn time(time: Duration) -> String {
+pub(in crate::load) fn time(time: Duration) -> String {
     let nanoseconds = time.as_nanos() as f64;
     let (value, unit) = match nanoseconds {
         n if n < 999.5 => return format!("{n} ns"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Evenly spaced times, numbered from 0. The senders take turns: number `n` belongs to sender slot
 /// `n % slots`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Schedule {
+pub(in crate::load) struct Schedule {
     start: Instant,
     /// Nanoseconds between two times.
     interval: f64,
@@ -15,28 +15,28 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// Creates a schedule of `rate` times a second. The rate is finite and positive.
-    pub(super) fn new(start: Instant, rate: f64, slots: u64) -> Schedule {
+    pub(in crate::load) fn new(start: Instant, rate: f64, slots: u64) -> Schedule {
         Schedule { start, interval: 1e9 / rate, slots: slots.max(1) }
     }
 
-    pub(super) fn slots(&self) -> u64 {
+    pub(in crate::load) fn slots(&self) -> u64 {
         self.slots
     }
 
     /// Returns when message `number` is due.
-    pub(super) fn due(&self, number: u64) -> Instant {
+    pub(in crate::load) fn due(&self, number: u64) -> Instant {
         // A saturated conversion gives a time that never comes.
         self.start + Duration::from_nanos((number as f64 * self.interval) as u64)
     }
 
     /// Returns when message `number` of a slot is due.
     #[inline]
-    pub(super) fn due_in_slot(&self, slot: u64, number: u64) -> Instant {
+    pub(in crate::load) fn due_in_slot(&self, slot: u64, number: u64) -> Instant {
         self.due(number.saturating_mul(self.slots).saturating_add(slot))
     }
 
     /// Returns the number of messages due before `end`.
-    pub(super) fn before(&self, end: Instant) -> u64 {
+    pub(in crate::load) fn before(&self, end: Instant) -> u64 {
         let span = end - self.start;
         let mut count = (span.as_nanos() as f64 / self.interval) as u64;
         // The quotient is rounded, so correct it by `due`.
@@ -47,6 +47,23 @@ impl Schedule {
             count += 1;
         }
         count
+    }
+}
+
+/// A sender's part of the schedule.
+pub(super) struct Pace {
+    pub(super) schedule: Schedule,
+    pub(super) slot: u64,
+    /// Number of messages started so far.
+    pub(super) next: u64,
+    /// Messages due at this time or later are not sent.
+    pub(super) end: Instant,
+}
+
+impl Pace {
+    /// Returns when the next message is due; `None` after the last one.
+    pub(super) fn due(&self) -> Option<Instant> {
+        Some(self.schedule.due_in_slot(self.slot, self.next)).filter(|due| *due < self.end)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Datagram sockets of a run: choosing the address, opening the sockets, and finding lost
 //! datagrams.
 
-use super::run::{Run, Stage};
-use super::sender::Sender;
-use crate::load::datagram_client::DatagramClient;
+use super::{Run, Stage};
 use crate::load::error::{LoadError, Mismatch};
+use crate::load::sender::{DatagramClient, Sender};
 use crate::{
     Address, DatagramId, DatagramProtocol, DatagramTransport, Instant, Reactor, Reason, SystemError,
 };
@@ -16,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 impl Run {
-    pub(super) fn look_up(self: &Rc<Run>, reactor: &mut Reactor, host: &str, port: u16) {
+    pub(in crate::load) fn look_up(self: &Rc<Run>, reactor: &mut Reactor, host: &str, port: u16) {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.open_sockets(reactor, SocketAddr::new(address, port));
         }
@@ -75,7 +74,7 @@ impl Run {
     }
 
     /// Closes the socket of the current probe, and returns its address.
-    pub(super) fn end_probe(&self, reactor: &mut Reactor) -> Option<SocketAddr> {
+    pub(in crate::load) fn end_probe(&self, reactor: &mut Reactor) -> Option<SocketAddr> {
         let (address, id) = self.state.borrow_mut().candidates.asked.take()?;
         if let Some(mut transport) = reactor.datagram_transport(id) {
             transport.stop_listening();
@@ -104,7 +103,7 @@ impl Run {
     }
 
     /// Opens all sockets at once.
-    pub(super) fn open_sockets(self: &Rc<Run>, reactor: &mut Reactor, peer: SocketAddr) {
+    pub(in crate::load) fn open_sockets(self: &Rc<Run>, reactor: &mut Reactor, peer: SocketAddr) {
         let now = reactor.now();
         for number in 0..self.plan.connections as u64 {
             self.state.borrow_mut().tally.begun += 1;
@@ -123,14 +122,14 @@ impl Run {
         self.sweep(reactor);
     }
 
-    pub(super) fn give_up(self: &Rc<Run>, reactor: &mut Reactor, reason: String) {
+    pub(in crate::load) fn give_up(self: &Rc<Run>, reactor: &mut Reactor, reason: String) {
         self.state.borrow_mut().tally.begun += 1;
         self.note(&LoadError::NotConnected { connection: 1, reason });
         self.finish(reactor);
     }
 
     /// Counts datagrams that are too old as lost, periodically.
-    pub(super) fn sweep(self: &Rc<Run>, reactor: &mut Reactor) {
+    pub(in crate::load) fn sweep(self: &Rc<Run>, reactor: &mut Reactor) {
         let state = self.state.borrow();
         if state.stage == Stage::Finished {
             return;
@@ -147,7 +146,7 @@ impl Run {
     }
 
     /// Notes that a datagram was not answered in time.
-    pub(super) fn dropped(&self, due: Instant, sent: Instant, now: Instant) {
+    pub(in crate::load) fn dropped(&self, due: Instant, sent: Instant, now: Instant) {
         let mut state = self.state.borrow_mut();
         if due >= state.since {
             state.tally.dropped += 1;
@@ -156,7 +155,7 @@ impl Run {
     }
 
     /// Notes that the system refused to send a datagram. It will count as lost.
-    pub(super) fn not_sent(&self, now: Instant, error: &SystemError) {
+    pub(in crate::load) fn not_sent(&self, now: Instant, error: &SystemError) {
         let mut state = self.state.borrow_mut();
         if now < state.since {
             return;
@@ -174,18 +173,18 @@ impl Run {
     }
 
     /// Notes that a datagram was received twice or too late.
-    pub(super) fn repeated(&self) {
+    pub(in crate::load) fn repeated(&self) {
         self.state.borrow_mut().tally.repeated += 1;
     }
 
     /// Notes that a datagram has wrong bytes. The socket stays open.
-    pub(super) fn wrong_datagram(&self, mismatch: Mismatch) {
+    pub(in crate::load) fn wrong_datagram(&self, mismatch: Mismatch) {
         self.note(&LoadError::Wrong(mismatch));
     }
 
     /// Notes that the port is closed. `heard` is set if the server answered before: how long ago
     /// the socket was opened, and the number of messages in flight.
-    pub(super) fn refused(
+    pub(in crate::load) fn refused(
         self: &Rc<Run>,
         reactor: &mut Reactor,
         number: u64,
@@ -213,7 +212,7 @@ impl Run {
 
 /// The addresses of a name, until one of them has answered.
 #[derive(Default)]
-pub(super) struct Candidates {
+pub(in crate::load) struct Candidates {
     /// Addresses not probed yet.
     rest: VecDeque<SocketAddr>,
     /// The address that is probed now.

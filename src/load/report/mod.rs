@@ -1,12 +1,14 @@
 //! The report of a load, as text for people.
 
-use super::distribution::Distribution;
-use super::histogram;
-use super::limit::{Bottleneck, Limit};
-use super::number_format::{bytes, count, counted, rate, time, time_or_none};
+mod histogram;
+pub mod json;
+pub(super) mod number_format;
+pub mod svg;
+
+use self::number_format::{bytes, count, counted, rate, time, time_or_none};
 use crate::escape::Escaped;
 use crate::load::config::{LoadConfig, Workload};
-use crate::load::totals::Totals;
+use crate::load::totals::{Bottleneck, Distribution, Limit, Totals};
 use std::fmt;
 
 /// The report of a load. `Display` prints it as text of at most 80 columns.
@@ -319,7 +321,7 @@ mod tests {
     fn what_went_wrong_is_told_and_is_not_right() {
         let mut report = report();
         assert!(report.is_success());
-        report.tally.note(&super::super::LoadError::Unanswered { connection: 2, messages: 3 });
+        report.tally.note(&crate::load::LoadError::Unanswered { connection: 2, messages: 3 });
         let text = report.to_string();
         assert!(text.contains("3 x unanswered: no answer") && !report.is_success(), "{text}");
         assert!(!Report { tally: Totals::default(), ..report }.is_success());

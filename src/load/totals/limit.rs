@@ -32,7 +32,7 @@ pub enum Limit {
 
 impl Limit {
     #[cfg(feature = "cli")]
-    pub(super) const ALL: [Limit; 9] = [
+    pub(in crate::load) const ALL: [Limit; 9] = [
         Limit::Descriptors,
         Limit::SystemDescriptors,
         Limit::Ports,
@@ -60,13 +60,13 @@ impl Limit {
     }
 
     /// Whether this is a limit of the local machine, and not of the server or the network.
-    pub(super) fn is_local(self) -> bool {
+    pub(in crate::load) fn is_local(self) -> bool {
         use Limit::{Descriptors, Memory, Ports, SystemDescriptors};
         matches!(self, Descriptors | SystemDescriptors | Ports | Memory)
     }
 
     /// Returns the limit that a failed attempt ran into, if it was a limit.
-    pub(super) fn of(reason: &Reason) -> Option<Limit> {
+    pub(in crate::load) fn of(reason: &Reason) -> Option<Limit> {
         match reason {
             Reason::Refused(_) => Some(Limit::Refused),
             Reason::TimedOut(_) | Reason::SystemTimedOut(_) => Some(Limit::NoAnswer),
@@ -77,7 +77,7 @@ impl Limit {
     }
 
     /// Returns the limit that kept an attempt from starting, if it was a limit.
-    pub(super) fn of_error(error: &Error) -> Option<Limit> {
+    pub(in crate::load) fn of_error(error: &Error) -> Option<Limit> {
         match error {
             Error::CannotListen { source, .. }
             | Error::CannotSpawn { source, .. }

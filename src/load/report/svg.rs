@@ -4,10 +4,9 @@
 //! width. The vertical axis is logarithmic. The SVG is self-contained (no scripts, no external
 //! fonts) and follows the viewer's light or dark theme.
 
-use super::distribution::Distribution;
-use super::number_format;
-use super::report::Report;
+use super::{Report, number_format};
 use crate::escape::Escaped;
+use crate::load::totals::Distribution;
 use std::fmt::Write as _;
 use std::time::Duration;
 

@@ -1,16 +1,16 @@
 //! The end of a run: waits for the last answers, then closes and counts everything.
 
-use super::run::{Run, Stage, cancel, read_clock};
-use super::sender::Sender;
+use super::{Run, Stage, cancel, read_clock};
 use crate::Reactor;
 use crate::load::config::Workload;
 use crate::load::error::LoadError;
+use crate::load::sender::Sender;
 use std::rc::Rc;
 use std::time::Duration;
 
 impl Run {
     /// Stops sending new messages, and waits for those in flight.
-    pub(super) fn drain(self: &Rc<Run>, reactor: &mut Reactor) {
+    pub(in crate::load) fn drain(self: &Rc<Run>, reactor: &mut Reactor) {
         let now = read_clock(reactor);
         let mut state = self.state.borrow_mut();
         if state.stage != Stage::Running {
@@ -55,7 +55,12 @@ impl Run {
     }
 
     /// Sends a check message on each held connection, a limited number in each turn.
-    pub(super) fn send_checks(self: &Rc<Run>, reactor: &mut Reactor, open: Vec<Sender>, from: usize) {
+    pub(in crate::load) fn send_checks(
+        self: &Rc<Run>,
+        reactor: &mut Reactor,
+        open: Vec<Sender>,
+        from: usize,
+    ) {
         for sender in open.iter().skip(from).take(CHECKS_PER_TURN) {
             sender.send_check(reactor);
         }
@@ -69,7 +74,7 @@ impl Run {
     }
 
     /// Notes that a connection has no more answers to wait for.
-    pub(super) fn drained(self: &Rc<Run>, reactor: &mut Reactor) {
+    pub(in crate::load) fn drained(self: &Rc<Run>, reactor: &mut Reactor) {
         let mut state = self.state.borrow_mut();
         state.busy = state.busy.saturating_sub(1);
         let done = state.busy == 0;
@@ -80,7 +85,7 @@ impl Run {
     }
 
     /// Ends the run, also with messages in flight.
-    pub(super) fn finish(self: &Rc<Run>, reactor: &mut Reactor) {
+    pub(in crate::load) fn finish(self: &Rc<Run>, reactor: &mut Reactor) {
         let now = read_clock(reactor);
         let mut state = self.state.borrow_mut();
         if state.stage == Stage::Finished {

@@ -1,8 +1,13 @@
 //! The totals of a load.
 
-use crate::load::distribution::Distribution;
+mod distribution;
+#[cfg(feature = "cli")]
+pub(crate) mod json;
+mod limit;
+
+pub use self::distribution::Distribution;
+pub use self::limit::{Bottleneck, Limit};
 use crate::load::error::LoadError;
-use crate::load::limit::Limit;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -109,7 +114,7 @@ impl Totals {
         self.errors.values().sum()
     }
 
-    pub(in crate::load) fn note(&mut self, trouble: &LoadError) {
+    pub(super) fn note(&mut self, trouble: &LoadError) {
         let count = match trouble {
             LoadError::Unanswered { messages, .. } => *messages,
             _ => 1,

@@ -71,7 +71,7 @@ impl Distribution {
     }
 
     /// Returns the number of times longer than `from` and at most `to`.
-    pub(super) fn count_between(&self, from: Duration, to: Duration) -> u64 {
+    pub(in crate::load) fn count_between(&self, from: Duration, to: Duration) -> u64 {
         let (from, to) = (from.as_nanos() as u64, to.as_nanos() as u64);
         let all = self.histogram.iter_recorded();
         all.filter(|step| {
@@ -83,14 +83,17 @@ impl Distribution {
 
     /// Returns the longest time, and pairs of a value in nanoseconds and its count.
     #[cfg(feature = "cli")]
-    pub(super) fn parts(&self) -> (u64, Vec<(u64, u64)>) {
+    pub(in crate::load) fn parts(&self) -> (u64, Vec<(u64, u64)>) {
         let all = self.histogram.iter_recorded();
         (self.longest, all.map(|step| (step.value_iterated_to(), step.count_at_value())).collect())
     }
 
     /// Creates a distribution from the result of [`parts`](Distribution::parts).
     #[cfg(feature = "cli")]
-    pub(super) fn of_parts(longest: u64, pairs: impl IntoIterator<Item = (u64, u64)>) -> Distribution {
+    pub(in crate::load) fn of_parts(
+        longest: u64,
+        pairs: impl IntoIterator<Item = (u64, u64)>,
+    ) -> Distribution {
         let mut times = Distribution::new();
         for (value, count) in pairs {
             times.histogram.saturating_record_n(value.min(MAX_NANOSECONDS), count);
@@ -101,7 +104,7 @@ impl Distribution {
 
     /// Returns the percentile curve: each recorded time, and the fraction of all times (0 to 1)
     /// that did not exceed it.
-    pub(super) fn curve(&self) -> Vec<(f64, Duration)> {
+    pub(in crate::load) fn curve(&self) -> Vec<(f64, Duration)> {
         let all = self.histogram.iter_recorded();
         let longest = self.longest;
         all.map(|step| (step.quantile(), Duration::from_nanos(step.value_iterated_to().min(longest))))
