@@ -9,38 +9,20 @@
 //! - the time and number of readiness reports
 //!
 //! Required reports are covered: a waiting call is made only after a report, as the reactor does
-//! it, so a missing report fails the case. `script` lists the calls.
+//! it, so a missing report fails the case. `bench/script` lists the calls.
 //!
-//! A driver is added by one entry in `drivers`.
+//! A driver is added by one entry in `bench/drivers`.
 
 mod bench;
-mod drivers;
-mod flow;
-mod mail;
-mod script;
-mod sockets;
-mod words;
 
-mod clock;
-mod closing;
-mod connecting;
-mod jobs;
-mod listening;
-mod names;
-mod options;
-mod polling;
-mod readiness;
-mod resetting;
-mod signals;
+mod datagram;
+mod process;
 mod stream;
-mod udp;
-mod unix;
-mod unix_datagrams;
 
 use std::fmt::Write;
 
 use self::bench::Bench;
-use self::drivers::drivers;
+use self::bench::drivers::drivers;
 
 /// The result of a case. The error is the transcript.
 type CaseResult = Result<(), String>;
@@ -135,32 +117,6 @@ const fn sum(counts: &[usize]) -> usize {
 
 #[test]
 fn there_are_four_hundred_and_forty_cases_and_more() {
-    let cases = sum(&[
-        clock::PROGRAMS,
-        jobs::PROGRAMS,
-        polling::PROGRAMS,
-        signals::PROGRAMS,
-        closing::TRANSCRIPTS,
-        closing::ROWS,
-        connecting::TRANSCRIPTS,
-        connecting::ROWS,
-        listening::TRANSCRIPTS,
-        listening::ROWS,
-        names::TRANSCRIPTS,
-        names::ROWS,
-        options::ROWS,
-        readiness::TRANSCRIPTS,
-        readiness::ROWS,
-        resetting::TRANSCRIPTS,
-        resetting::ROWS,
-        stream::TRANSCRIPTS,
-        stream::ROWS,
-        udp::TRANSCRIPTS,
-        udp::ROWS,
-        unix::TRANSCRIPTS,
-        unix::ROWS,
-        unix_datagrams::TRANSCRIPTS,
-        unix_datagrams::ROWS,
-    ]);
+    let cases = stream::CASES + datagram::CASES + process::CASES;
     assert!(cases >= 440, "only {cases}");
 }

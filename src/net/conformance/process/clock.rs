@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use super::bench::Bench;
-use super::programs;
+use crate::net::conformance::bench::Bench;
+use crate::net::conformance::programs;
 
 programs![
     time_never_goes_back,

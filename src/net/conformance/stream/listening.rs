@@ -1,6 +1,6 @@
 //! Listeners: addresses in use, accepted connections and their order.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     connections_are_accepted_in_the_order_in_which_they_came: "

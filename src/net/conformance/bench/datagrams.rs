@@ -2,13 +2,19 @@
 
 use std::io::ErrorKind;
 
-use super::bench::Bench;
+use super::Bench;
 use super::words;
 use crate::net::{Address, BATCH, Origin, Readiness, RecvBatch, Transmit};
 
 impl Bench {
     /// Sends datagrams with one call. Waits for a writable report unless `now`.
-    pub(super) fn post(&mut self, name: &str, to: &str, data: &[&str], now: bool) -> String {
+    pub(in crate::net::conformance) fn post(
+        &mut self,
+        name: &str,
+        to: &str,
+        data: &[&str],
+        now: bool,
+    ) -> String {
         let to = (to != "-").then(|| self.address_of(to));
         let data: Vec<Vec<u8>> = data.iter().map(|word| datagram(word)).collect();
         match now {
@@ -18,7 +24,13 @@ impl Bench {
     }
 
     /// Sends datagrams from a source address with one call, without a report.
-    pub(super) fn post_from(&mut self, name: &str, source: &str, to: &str, data: &[&str]) -> String {
+    pub(in crate::net::conformance) fn post_from(
+        &mut self,
+        name: &str,
+        source: &str,
+        to: &str,
+        data: &[&str],
+    ) -> String {
         let to = self.address_of(to);
         let data: Vec<Vec<u8>> = data.iter().map(|word| datagram(word)).collect();
         let (address, interface) = source.split_once('%').unwrap_or((source, "0"));
@@ -51,13 +63,13 @@ impl Bench {
     }
 
     /// Receives datagrams with one call, after a readable report.
-    pub(super) fn take(&mut self, name: &str, size: usize) -> String {
+    pub(in crate::net::conformance) fn take(&mut self, name: &str, size: usize) -> String {
         self.when(name, Readiness::READABLE, |bench| bench.take_now(name, size))
     }
 
     /// Receives datagrams with one call, after a readable report. Returns the destination of each,
     /// and the source address of an answer.
-    pub(super) fn take_addressed(&mut self, name: &str) -> String {
+    pub(in crate::net::conformance) fn take_addressed(&mut self, name: &str) -> String {
         self.when(name, Readiness::READABLE, |bench| {
             let mut inbound = RecvBatch::default();
             if let Err(failed) = bench.receive_batch(name, &mut inbound, 1024) {
@@ -77,7 +89,7 @@ impl Bench {
         })
     }
 
-    pub(super) fn take_now(&mut self, name: &str, size: usize) -> String {
+    pub(in crate::net::conformance) fn take_now(&mut self, name: &str, size: usize) -> String {
         let mut inbound = RecvBatch::default();
         if let Err(failed) = self.receive_batch(name, &mut inbound, size) {
             return words::error(&failed);
@@ -102,7 +114,7 @@ impl Bench {
     }
 
     /// Sends numbered datagrams until a send fails, and returns the failure.
-    pub(super) fn flood(&mut self, name: &str, to: &str) -> String {
+    pub(in crate::net::conformance) fn flood(&mut self, name: &str, to: &str) -> String {
         let to = (to != "-").then(|| self.address_of(to));
         for _ in 0..MAX_FLOOD {
             let number = (self.socket(name).sent as u32).to_be_bytes();
@@ -117,7 +129,7 @@ impl Bench {
 
     /// Receives, each time after a readable report, until all datagrams of the other socket arrived
     /// in order.
-    pub(super) fn gather(&mut self, name: &str, from: &str) -> String {
+    pub(in crate::net::conformance) fn gather(&mut self, name: &str, from: &str) -> String {
         let all = self.socket(from).sent;
         while self.socket(name).received < all {
             if !self.wait_for(name, Readiness::READABLE) {

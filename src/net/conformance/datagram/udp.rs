@@ -1,6 +1,6 @@
 //! UDP: truncation, ports in use, ICMP errors, and multiple receivers.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     a_datagram_has_its_senders_address: "

@@ -1,6 +1,6 @@
 //! UNIX streams: addresses and files, immediate connects, and the end of a connection.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     bytes_go_both_ways_through_a_path: "

@@ -11,7 +11,7 @@ use crate::net::UnixAddress;
 
 /// The kind of an error. The contract says which errors have a system error number; deviations are
 /// visible.
-pub(super) fn error(error: &io::Error) -> String {
+pub(in crate::net::conformance) fn error(error: &io::Error) -> String {
     let kind = format!("{:?}", error.kind());
     match (error.raw_os_error(), error.kind()) {
         // The driver interface's own error for an unknown token.
@@ -27,7 +27,7 @@ pub(super) fn error(error: &io::Error) -> String {
 }
 
 /// The result of a call that moves bytes.
-pub(super) fn bytes(data: &[u8]) -> String {
+pub(in crate::net::conformance) fn bytes(data: &[u8]) -> String {
     match std::str::from_utf8(data) {
         Ok(text) if text.len() <= 64 => format!("{text:?}"),
         _ => format!("{} bytes", data.len()),
@@ -35,20 +35,20 @@ pub(super) fn bytes(data: &[u8]) -> String {
 }
 
 /// The result of a call without a value.
-pub(super) fn done(result: io::Result<()>) -> String {
+pub(in crate::net::conformance) fn done(result: io::Result<()>) -> String {
     result.map_or_else(|failed| error(&failed), |()| "ok".to_owned())
 }
 
 /// Addresses of UNIX sockets, unique to the case: paths in a temporary directory, and abstract
 /// names.
 #[derive(Default)]
-pub(super) struct Names {
+pub(in crate::net::conformance) struct Names {
     folder: Option<PathBuf>,
 }
 
 impl Names {
     /// Reads `/name` or `@name`.
-    pub(super) fn read(&mut self, text: &str) -> UnixAddress {
+    pub(in crate::net::conformance) fn read(&mut self, text: &str) -> UnixAddress {
         static CASES: AtomicU32 = AtomicU32::new(0);
         let folder = self.folder.get_or_insert_with(|| {
             // A UNIX address has at most 107 bytes.
@@ -73,7 +73,7 @@ impl Names {
     }
 
     /// Formats an address as [`read`](Names::read) takes it.
-    pub(super) fn show(&self, address: &UnixAddress) -> String {
+    pub(in crate::net::conformance) fn show(&self, address: &UnixAddress) -> String {
         let text = address.to_string();
         let folder = self.folder.as_ref().map_or(String::new(), |folder| folder.display().to_string());
         let text = text.strip_prefix('@').unwrap_or(&text);
@@ -92,14 +92,14 @@ impl Drop for Names {
 
 /// Ports, by the names of their sockets.
 #[derive(Default)]
-pub(super) struct Ports {
+pub(in crate::net::conformance) struct Ports {
     known: Vec<(String, u16)>,
 }
 
 impl Ports {
     /// Records a socket's port. The first name of a port stays, which shows that a second socket
     /// was bound to it.
-    pub(super) fn learn(&mut self, name: &str, port: u16) {
+    pub(in crate::net::conformance) fn learn(&mut self, name: &str, port: u16) {
         if port == 0 || self.known.iter().any(|(_, known)| *known == port) {
             return;
         }
@@ -108,7 +108,7 @@ impl Ports {
     }
 
     /// Formats `address:port` with the port's name.
-    pub(super) fn show(&self, address: SocketAddr) -> String {
+    pub(in crate::net::conformance) fn show(&self, address: SocketAddr) -> String {
         let host = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
         match (address.port(), self.known.iter().find(|(_, port)| *port == address.port())) {
             (0, _) => format!("{host}:0"),
@@ -118,7 +118,7 @@ impl Ports {
     }
 
     /// Reads the format of [`show`](Ports::show), and port numbers.
-    pub(super) fn read(&self, text: &str) -> SocketAddr {
+    pub(in crate::net::conformance) fn read(&self, text: &str) -> SocketAddr {
         let (host, port) = text.rsplit_once(':').expect("address:port");
         let named = || self.known.iter().find(|(name, _)| name == port).map(|(_, port)| *port);
         let port = port.parse().ok().or_else(named).unwrap_or_else(|| panic!("no socket has port {port}"));

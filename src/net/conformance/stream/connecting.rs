@@ -1,6 +1,6 @@
 //! Connects: established, refused and in progress.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     a_connection_is_made_when_it_is_writable_and_has_no_error: "

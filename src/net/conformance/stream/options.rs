@@ -1,6 +1,6 @@
 //! Options of a stream in each of its states.
 
-use super::tables;
+use crate::net::conformance::tables;
 
 tables! {
     options_can_be_set(option, answer): "

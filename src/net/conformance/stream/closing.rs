@@ -1,6 +1,6 @@
 //! The end of a connection: FIN, close, and what either side sees of them.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     the_other_way_stays_open_after_a_shutdown: "

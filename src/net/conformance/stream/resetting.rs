@@ -1,6 +1,6 @@
 //! RST: which calls see it, when, and how often.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     a_reset_is_read_once: "

@@ -1,6 +1,6 @@
 //! UNIX datagrams: whole, in order, without loss. A full queue blocks the sender.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     a_datagram_has_its_senders_address: "

@@ -1,6 +1,6 @@
 //! Stale and unused tokens.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     closing_a_socket_that_is_not_open_does_nothing: "

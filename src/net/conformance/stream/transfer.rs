@@ -1,6 +1,6 @@
 //! Transfer of bytes through a TCP connection.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     bytes_come_out_as_they_went_in: "

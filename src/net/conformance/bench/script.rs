@@ -42,12 +42,12 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::bench::{Bench, Socket};
+use super::{Bench, Socket};
 use crate::net::{Address, Buffers, Close, Interface, Open, Readiness, SocketOption};
 
 impl Bench {
     /// Runs the lines and compares the observed results with the expected ones.
-    pub(super) fn play(&mut self, text: &str) -> Result<(), String> {
+    pub(in crate::net::conformance) fn play(&mut self, text: &str) -> Result<(), String> {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let (mut transcript, mut differences) = (String::new(), 0);
         for line in lines {
@@ -153,7 +153,7 @@ impl Bench {
         self.close(name, Close::Graceful);
     }
 
-    pub(super) fn pair(&mut self, client: &str, accepted: &str) {
+    pub(in crate::net::conformance) fn pair(&mut self, client: &str, accepted: &str) {
         let listens = self.sockets.get("l").is_some_and(|listener| listener.open);
         let listening = if listens { "" } else { "listen l 127.0.0.1:0 -> ok" };
         let made = self.play(&format!(
@@ -165,7 +165,7 @@ impl Bench {
         made.expect("a pair");
     }
 
-    pub(super) fn unix_pair(&mut self, client: &str, accepted: &str) {
+    pub(in crate::net::conformance) fn unix_pair(&mut self, client: &str, accepted: &str) {
         let listens = self.sockets.get("l").is_some_and(|listener| listener.open);
         let listening = if listens { "" } else { "listen l /l -> ok" };
         let made = self.play(&format!(
@@ -222,7 +222,7 @@ impl Bench {
 
 impl Bench {
     /// The address of a named socket, or a literal address.
-    pub(super) fn address_of(&mut self, text: &str) -> Address {
+    pub(in crate::net::conformance) fn address_of(&mut self, text: &str) -> Address {
         if text.starts_with(['/', '@']) {
             Address::Unix(self.names.read(text))
         } else if self.sockets.contains_key(text) {

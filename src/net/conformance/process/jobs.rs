@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use super::bench::Bench;
-use super::drivers::{JOB_QUEUE, LOOKUP_QUEUE, LOOKUP_THREADS};
-use super::programs;
+use crate::net::conformance::bench::Bench;
+use crate::net::conformance::bench::drivers::{JOB_QUEUE, LOOKUP_QUEUE, LOOKUP_THREADS};
+use crate::net::conformance::programs;
 use crate::net::{Job, LookedUp, LookupId, LookupProgress, NameError, NotAsked};
 
 programs![

@@ -1,7 +1,7 @@
 //! Signals as events. All cases use signals that are ignored by default.
 
-use super::bench::Bench;
-use super::programs;
+use crate::net::conformance::bench::Bench;
+use crate::net::conformance::programs;
 use crate::net::{Signal, Watch};
 
 programs![

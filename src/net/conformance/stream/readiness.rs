@@ -2,7 +2,7 @@
 //! fewer bytes than requested. Extra reports are allowed, so no case checks that a report is
 //! absent.
 
-use super::{tables, transcripts};
+use crate::net::conformance::{tables, transcripts};
 
 transcripts! {
     an_accepted_connection_is_reported_as_writable: "

@@ -1,11 +1,11 @@
 //! Socket calls, made as the reactor makes them, with their results as text.
 
-use super::bench::Bench;
+use super::Bench;
 use super::words;
 use crate::net::{Accepted, Address, Close, Open, Readiness, SocketOption};
 
 impl Bench {
-    pub(super) fn open(&mut self, name: &str, options: &Open) -> String {
+    pub(in crate::net::conformance) fn open(&mut self, name: &str, options: &Open) -> String {
         let process = self.current;
         let token = self.next_token(process);
         match self.processes[process].open(token, options) {
@@ -22,7 +22,7 @@ impl Bench {
         }
     }
 
-    pub(super) fn accept_now(&mut self, listener: &str, name: &str) -> String {
+    pub(in crate::net::conformance) fn accept_now(&mut self, listener: &str, name: &str) -> String {
         let process = self.socket(listener).process;
         let token = self.next_token(process);
         let (net, from) = self.net_of(listener);
@@ -41,11 +41,11 @@ impl Bench {
     }
 
     /// Accepts after a report.
-    pub(super) fn accept(&mut self, listener: &str, name: &str) -> String {
+    pub(in crate::net::conformance) fn accept(&mut self, listener: &str, name: &str) -> String {
         self.when(listener, Readiness::READABLE, |bench| bench.accept_now(listener, name))
     }
 
-    pub(super) fn recv_now(&mut self, name: &str, size: usize) -> String {
+    pub(in crate::net::conformance) fn recv_now(&mut self, name: &str, size: usize) -> String {
         match self.receive(name, size) {
             Ok(data) if data.is_empty() && size > 0 => "end".to_owned(),
             Ok(data) => words::bytes(&data),
@@ -54,11 +54,15 @@ impl Bench {
     }
 
     /// Receives after a readable report.
-    pub(super) fn recv(&mut self, name: &str, size: usize) -> String {
+    pub(in crate::net::conformance) fn recv(&mut self, name: &str, size: usize) -> String {
         self.when(name, Readiness::READABLE, |bench| bench.recv_now(name, size))
     }
 
-    pub(super) fn receive(&mut self, name: &str, size: usize) -> std::io::Result<Vec<u8>> {
+    pub(in crate::net::conformance) fn receive(
+        &mut self,
+        name: &str,
+        size: usize,
+    ) -> std::io::Result<Vec<u8>> {
         let mut buffer = vec![0; size];
         let (net, token) = self.net_of(name);
         let result = net.recv(token, &mut buffer);
@@ -76,7 +80,7 @@ impl Bench {
         }
     }
 
-    pub(super) fn send_now(&mut self, name: &str, data: &[u8]) -> String {
+    pub(in crate::net::conformance) fn send_now(&mut self, name: &str, data: &[u8]) -> String {
         match self.transmit(name, data) {
             Ok(count) => count.to_string(),
             Err(failed) => words::error(&failed),
@@ -84,11 +88,15 @@ impl Bench {
     }
 
     /// Sends after a writable report.
-    pub(super) fn send(&mut self, name: &str, data: &[u8]) -> String {
+    pub(in crate::net::conformance) fn send(&mut self, name: &str, data: &[u8]) -> String {
         self.when(name, Readiness::WRITABLE, |bench| bench.send_now(name, data))
     }
 
-    pub(super) fn transmit(&mut self, name: &str, data: &[u8]) -> std::io::Result<usize> {
+    pub(in crate::net::conformance) fn transmit(
+        &mut self,
+        name: &str,
+        data: &[u8],
+    ) -> std::io::Result<usize> {
         let (net, token) = self.net_of(name);
         let result = net.send(token, data);
         let is_short = match &result {
@@ -100,7 +108,7 @@ impl Bench {
     }
 
     /// Retries after each report until the result is not `WouldBlock`.
-    pub(super) fn when(
+    pub(in crate::net::conformance) fn when(
         &mut self,
         name: &str,
         readiness: Readiness,
@@ -115,35 +123,35 @@ impl Bench {
         "no report".to_owned()
     }
 
-    pub(super) fn used_up(&mut self, name: &str, readiness: Readiness, used_up: bool) {
+    pub(in crate::net::conformance) fn used_up(&mut self, name: &str, readiness: Readiness, used_up: bool) {
         if used_up {
             self.socket(name).ready.remove(readiness);
         }
     }
 
-    pub(super) fn shed(&mut self, listener: &str, max: usize) -> String {
+    pub(in crate::net::conformance) fn shed(&mut self, listener: &str, max: usize) -> String {
         let (net, token) = self.net_of(listener);
         net.shed(token, max).to_string()
     }
 
-    pub(super) fn shutdown(&mut self, name: &str) -> String {
+    pub(in crate::net::conformance) fn shutdown(&mut self, name: &str) -> String {
         let (net, token) = self.net_of(name);
         words::done(net.shutdown_write(token))
     }
 
-    pub(super) fn close(&mut self, name: &str, how: Close) {
+    pub(in crate::net::conformance) fn close(&mut self, name: &str, how: Close) {
         let (net, token) = self.net_of(name);
         net.close(token, how);
         self.unname(name);
     }
 
-    pub(super) fn local(&mut self, name: &str) -> String {
+    pub(in crate::net::conformance) fn local(&mut self, name: &str) -> String {
         let (net, token) = self.net_of(name);
         let address = net.local_address(token);
         self.address(address)
     }
 
-    pub(super) fn peer(&mut self, name: &str) -> String {
+    pub(in crate::net::conformance) fn peer(&mut self, name: &str) -> String {
         let (net, token) = self.net_of(name);
         let address = net.peer_address(token);
         self.address(address)
@@ -153,7 +161,7 @@ impl Bench {
         address.map_or_else(|failed| words::error(&failed), |address| self.show(&address))
     }
 
-    pub(super) fn show(&self, address: &Address) -> String {
+    pub(in crate::net::conformance) fn show(&self, address: &Address) -> String {
         match address {
             Address::Tcp(address) | Address::Udp(address) => self.ports.show(*address),
             Address::Unix(address) => self.names.show(address),
@@ -161,7 +169,7 @@ impl Bench {
         }
     }
 
-    pub(super) fn credentials(&mut self, name: &str) -> String {
+    pub(in crate::net::conformance) fn credentials(&mut self, name: &str) -> String {
         let (net, token) = self.net_of(name);
         match net.credentials(token) {
             Ok(found) if found.process.is_some() => "known".to_owned(),
@@ -170,7 +178,7 @@ impl Bench {
         }
     }
 
-    pub(super) fn error(&mut self, name: &str) -> String {
+    pub(in crate::net::conformance) fn error(&mut self, name: &str) -> String {
         let (net, token) = self.net_of(name);
         match net.take_error(token) {
             Ok(None) => "none".to_owned(),
@@ -179,7 +187,7 @@ impl Bench {
         }
     }
 
-    pub(super) fn set(&mut self, name: &str, option: SocketOption) -> String {
+    pub(in crate::net::conformance) fn set(&mut self, name: &str, option: SocketOption) -> String {
         let (net, token) = self.net_of(name);
         words::done(net.set(token, option))
     }

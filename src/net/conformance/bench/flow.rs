@@ -2,13 +2,13 @@
 
 use std::io::ErrorKind;
 
-use super::bench::Bench;
+use super::Bench;
 use super::words;
 use crate::net::Readiness;
 
 impl Bench {
     /// Sends pieces until a short send or an error, and returns which.
-    pub(super) fn fill_until_short(&mut self, name: &str) -> String {
+    pub(in crate::net::conformance) fn fill_until_short(&mut self, name: &str) -> String {
         for _ in 0..MAX_PIECES {
             let from = self.socket(name).sent;
             match self.transmit(name, &pattern(from, PIECE)) {
@@ -24,7 +24,7 @@ impl Bench {
     }
 
     /// Sends until a send fails, and returns the failure.
-    pub(super) fn fill(&mut self, name: &str) -> String {
+    pub(in crate::net::conformance) fn fill(&mut self, name: &str) -> String {
         for _ in 0..MAX_PIECES {
             let from = self.socket(name).sent;
             match self.transmit(name, &pattern(from, PIECE)) {
@@ -36,7 +36,7 @@ impl Bench {
     }
 
     /// Receives, each time after a report, all that the other socket has sent.
-    pub(super) fn drain(&mut self, name: &str, from: &str) -> String {
+    pub(in crate::net::conformance) fn drain(&mut self, name: &str, from: &str) -> String {
         let all = self.socket(from).sent;
         while self.socket(name).received < all {
             if let Err(why) = self.receive_next(name, PIECE) {
@@ -47,7 +47,7 @@ impl Bench {
     }
 
     /// Receives nine tenths of what the other socket has sent.
-    pub(super) fn drain_most(&mut self, name: &str, from: &str) -> String {
+    pub(in crate::net::conformance) fn drain_most(&mut self, name: &str, from: &str) -> String {
         let target = self.socket(from).sent / 10 * 9;
         while self.socket(name).received < target {
             let size = (target - self.socket(name).received).min(PIECE);
@@ -59,7 +59,7 @@ impl Bench {
     }
 
     /// Moves this number of bytes. Reads and writes only after reports.
-    pub(super) fn pump(&mut self, from: &str, to: &str, count: usize) -> String {
+    pub(in crate::net::conformance) fn pump(&mut self, from: &str, to: &str, count: usize) -> String {
         let all = self.socket(from).sent + count;
         let mut idle = 0;
         while self.socket(to).received < all && idle < self.max_rounds {
@@ -106,7 +106,7 @@ impl Bench {
 
 /// The bytes of the pattern from an offset on. Its period is prime, so a shift by any buffer size
 /// shows.
-pub(super) fn pattern(from: usize, count: usize) -> Vec<u8> {
+pub(in crate::net::conformance) fn pattern(from: usize, count: usize) -> Vec<u8> {
     (from..from + count).map(|at| (at % 251) as u8).collect()
 }
 

@@ -1,11 +1,18 @@
 //! The state of a running case: processes, sockets by name, and their readiness.
 
+mod datagrams;
+pub(super) mod drivers;
+mod flow;
+mod script;
+mod sockets;
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use super::drivers::Driver;
-use super::words::{Names, Ports};
+use self::drivers::Driver;
+use self::words::{Names, Ports};
 use crate::net::{Close, Event, Net, Readiness, Signal, Token};
 
 pub(super) struct Bench {

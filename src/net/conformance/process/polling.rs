@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use super::bench::Bench;
-use super::programs;
+use crate::net::conformance::bench::Bench;
+use crate::net::conformance::programs;
 use crate::net::{Event, Readiness, Token};
 
 programs![

@@ -15,7 +15,7 @@ use crate::net::{NameError, Net, Signal, ThreadLimits};
 use crate::sim::{Host, Link, Network, SimNet};
 
 /// A machine whose processes have a [`Net`] each, and are connected by its loopback interface.
-pub(super) trait Driver {
+pub(in crate::net::conformance) trait Driver {
     fn name(&self) -> &'static str;
 
     /// Starts another process, with [`LIMITS`].
@@ -37,7 +37,7 @@ pub(super) trait Driver {
 }
 
 /// Creates a fresh machine of each kind.
-pub(super) fn drivers() -> Vec<Box<dyn Driver>> {
+pub(in crate::net::conformance) fn drivers() -> Vec<Box<dyn Driver>> {
     // The expected results are Linux's. Other systems differ in many cases.
     let real: Option<Box<dyn Driver>> =
         if cfg!(target_os = "linux") { Some(Box::new(Real(Arc::default()))) } else { None };
@@ -190,8 +190,8 @@ const LIMITS: ThreadLimits = ThreadLimits {
     lookup_queue: LOOKUP_QUEUE,
 };
 
-pub(super) const JOB_QUEUE: usize = 2;
+pub(in crate::net::conformance) const JOB_QUEUE: usize = 2;
 
-pub(super) const LOOKUP_THREADS: usize = 2;
+pub(in crate::net::conformance) const LOOKUP_THREADS: usize = 2;
 
-pub(super) const LOOKUP_QUEUE: usize = 4;
+pub(in crate::net::conformance) const LOOKUP_QUEUE: usize = 4;
