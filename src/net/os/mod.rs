@@ -4,24 +4,12 @@
 #![allow(clippy::disallowed_methods, reason = "time and randomness are read here only")]
 
 mod busy_poll;
-mod datagrams;
-mod fd_passing;
-mod inherited;
-mod listeners;
-mod names;
-pub(crate) mod notify;
-mod opening;
-mod options;
-mod pool;
+mod datagram;
 mod process;
-mod resolver;
 mod signals;
-mod socket_file;
-mod sockets;
-mod spawn_fault;
-mod stale_socket;
-mod streams;
-mod system_resolver;
+mod socket;
+mod threads;
+mod unix;
 
 use std::fs::File;
 use std::io;
@@ -35,19 +23,18 @@ use nix::time::{ClockId, clock_gettime};
 use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 use self::busy_poll::Spin;
-use self::datagrams::Batches;
-pub(crate) use self::inherited::adopt_inherited_fd;
-use self::names::address_of;
-use self::opening::credentials;
-use self::pool::Pool;
+use self::datagram::Batches;
 use self::process::Children;
-pub(crate) use self::resolver::LookUp;
-use self::resolver::Resolver;
+use self::process::standard_streams::StandardStreams;
+pub(crate) use self::process::{adopt_inherited_fd, notify};
 use self::signals::Watched;
-use self::sockets::{Kind, Opened, Sockets};
-use self::streams::Streams;
+use self::socket::address::address_of;
+use self::socket::{Kind, Opened, Sockets, listeners, opening, options};
+pub(crate) use self::threads::LookUp;
 #[cfg(test)]
-pub(crate) use self::system_resolver::look_up as system_look_up;
+pub(crate) use self::threads::system_look_up;
+use self::threads::{Pool, Resolver};
+use self::unix::fd_passing;
 use super::{
     Accepted, Address, Adopt, Answer, BusyPollStats, Close, Credentials, Event, ExitReason, Instant, Job,
     LookupId, LookupProgress, Net, NotAsked, Open, OpenError, OpenStep, Pipes, ProcessSignal, Readiness,
@@ -75,7 +62,7 @@ pub(crate) struct OsDriver {
     /// Spare descriptor for [`Net::shed`].
     spare: Option<File>,
     signals: Option<Watched>,
-    standard: Option<Box<Streams>>,
+    standard: Option<Box<StandardStreams>>,
     /// Descriptors to report as ready in the next poll, because epoll will not report them.
     reported_next: Vec<Token>,
     /// Signals that arrived while the set of watched signals changed.
@@ -89,7 +76,7 @@ pub(crate) struct OsDriver {
 
 impl OsDriver {
     pub(crate) fn new(sizes: &OsConfig) -> io::Result<OsDriver> {
-        OsDriver::with_look_up(sizes, Box::new(system_resolver::look_up))
+        OsDriver::with_look_up(sizes, Box::new(threads::system_look_up))
     }
 
     /// As [`new`](OsDriver::new), with a replacement for the system's resolver.
@@ -141,7 +128,7 @@ impl OsDriver {
     }
 
     /// The standard streams, if they have this token.
-    fn streams(&self, token: Token) -> Option<&Streams> {
+    fn streams(&self, token: Token) -> Option<&StandardStreams> {
         self.standard.as_deref().filter(|streams| streams.is(token))
     }
 
@@ -296,7 +283,7 @@ impl Net for OsDriver {
     }
 
     fn standard_streams(&mut self, token: Token) -> io::Result<()> {
-        let streams = Streams::open(token, mio_token(token), self.poll.registry())?;
+        let streams = StandardStreams::open(token, mio_token(token), self.poll.registry())?;
         if streams.always_readable() {
             self.reported_next.push(token);
         }
@@ -404,7 +391,7 @@ impl Net for OsDriver {
     }
 
     fn credentials(&self, socket: Token) -> io::Result<Credentials> {
-        credentials(self.sockets.stream(socket)?)
+        opening::credentials(self.sockets.stream(socket)?)
     }
 
     fn set(&mut self, socket: Token, option: SocketOption) -> io::Result<()> {

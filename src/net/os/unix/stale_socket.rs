@@ -34,8 +34,8 @@ use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 use socket2::{Domain, Type};
 
-use crate::net::os::opening::new_socket;
-use crate::net::os::socket_file::Place;
+use super::socket_file::Place;
+use crate::net::os::socket::opening::new_socket;
 
 /// The lock on a socket path: the right to bind there and to remove the file, until it is dropped.
 pub(in crate::net::os) enum DirLock {
@@ -185,7 +185,7 @@ impl FileId {
     /// Whether a connect to this very file is refused.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     fn refuses(&self, place: &Place, address: &SocketAddrUnix) -> bool {
-        use crate::net::os::socket_file::{PATH_FLAGS, of_descriptor};
+        use super::socket_file::{PATH_FLAGS, of_descriptor};
 
         let Ok(file) = place.open_file(PATH_FLAGS, Mode::empty()) else { return false };
         let same = rustix::fs::fstat(&file).ok().and_then(|found| FileId::of(&found)) == Some(*self);

@@ -8,6 +8,11 @@
 //! and would carry less information. A child gets its three standard streams only: placing a
 //! descriptor at a chosen number takes unsafe code.
 
+mod inherited;
+pub(crate) mod notify;
+mod spawn_fault;
+pub(super) mod standard_streams;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,7 +26,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use super::spawn_fault::fault_of;
+pub(crate) use self::inherited::adopt_inherited_fd;
+use self::spawn_fault::fault_of;
 use crate::net::{ChildStream, ExitReason, ProcessSignal, SpawnError, SpawnProcess, TerminalSize, Token};
 
 /// The children that have not been waited for, and those that the reactor still has a token for.

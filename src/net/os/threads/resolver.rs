@@ -10,11 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::clock;
 use crate::net::lookups::{LookupId, LookupProgress, Lookups};
+use crate::net::os::clock;
 use crate::net::{Answer, LookedUp, NameError, NotAsked};
 
-pub(super) struct Resolver {
+pub(in crate::net::os) struct Resolver {
     shared: Arc<Shared>,
     max_threads: usize,
 }
@@ -39,7 +39,7 @@ struct State {
 }
 
 impl Resolver {
-    pub(super) fn new(max_threads: usize, max_asked: usize, look_up: Box<LookUp>) -> Resolver {
+    pub(in crate::net::os) fn new(max_threads: usize, max_asked: usize, look_up: Box<LookUp>) -> Resolver {
         Resolver::with_idle_limit(max_threads, max_asked, look_up, IDLE_LIMIT)
     }
 
@@ -57,7 +57,12 @@ impl Resolver {
     }
 
     /// Queues a look-up. Its outcome is passed to `answer` on a thread.
-    pub(super) fn ask(&self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked> {
+    pub(in crate::net::os) fn ask(
+        &self,
+        host: &str,
+        port: u16,
+        answer: Answer,
+    ) -> Result<LookupId, NotAsked> {
         let mut state = self.shared.lock();
         let id = state.lookups.ask(host, port, answer).map_err(|_| NotAsked::QueueFull)?;
         if state.lookups.waiting() > state.idle && state.threads < self.max_threads {
@@ -80,12 +85,12 @@ impl Resolver {
     }
 
     /// Cancels a request. Its answer is dropped without a call.
-    pub(super) fn cancel(&self, id: LookupId) {
+    pub(in crate::net::os) fn cancel(&self, id: LookupId) {
         let answer = self.shared.lock().lookups.cancel(id);
         drop(answer);
     }
 
-    pub(super) fn progress(&self, id: LookupId) -> LookupProgress {
+    pub(in crate::net::os) fn progress(&self, id: LookupId) -> LookupProgress {
         self.shared.lock().lookups.progress(id)
     }
 }

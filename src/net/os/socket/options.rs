@@ -7,11 +7,15 @@ use std::os::fd::BorrowedFd;
 use rustix::net::sockopt;
 use socket2::{InterfaceIndexOrAddress, SockRef, TcpKeepalive};
 
-use super::datagrams::Family;
-use super::sockets::Kind;
+use super::Kind;
+use crate::net::os::datagram::Family;
 use crate::net::{Interface, KEEPALIVE_PROBES, SocketOption, keepalive_interval};
 
-pub(super) fn set(descriptor: BorrowedFd<'_>, kind: Kind, option: SocketOption) -> io::Result<()> {
+pub(in crate::net::os) fn set(
+    descriptor: BorrowedFd<'_>,
+    kind: Kind,
+    option: SocketOption,
+) -> io::Result<()> {
     let socket = SockRef::from(&descriptor);
     let v6 = matches!(kind.family(), Some(Family::V6(_)));
     match option {
@@ -98,7 +102,7 @@ mod tests {
     use socket2::{Domain, Socket, Type};
 
     use super::*;
-    use crate::net::os::datagrams::Destinations;
+    use crate::net::os::datagram::Destinations;
 
     #[test]
     fn keepalive_asks_four_times_within_the_idle_time_or_never() {

@@ -21,14 +21,14 @@ use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 use socket2::Socket;
 
-use super::names::system_address;
-use super::opening::at;
-use crate::net::os::stale_socket::DirLock;
+use super::stale_socket::DirLock;
+use crate::net::os::socket::address::system_address;
+use crate::net::os::socket::opening::at;
 use crate::net::{OpenError, OpenStep, UnixAddress};
 
 /// The file of a UNIX socket. It is removed with the socket, if it still is the same file.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(in crate::net::os) struct SocketFile {
     /// Absolute, because the working directory may change.
     folder: PathBuf,
     name: OsString,
@@ -38,7 +38,7 @@ pub(super) struct SocketFile {
 
 impl SocketFile {
     /// Removes the file. Another process may have bound the same path since.
-    pub(super) fn remove(self) {
+    pub(in crate::net::os) fn remove(self) {
         let Ok(place) = Place::open(&self.folder, &self.name) else { return };
         if place.folder_id().is_ok_and(|id| id == self.folder_id)
             && place.look().is_ok_and(|found| FileId::of(&found) == self.id)
@@ -64,13 +64,13 @@ impl FileId {
 }
 
 /// A name in an open directory. It stays the same directory when its path changes.
-pub(super) struct Place {
+pub(in crate::net::os) struct Place {
     folder: OwnedFd,
     name: OsString,
 }
 
 impl Place {
-    pub(super) fn of(path: &Path) -> io::Result<Place> {
+    pub(in crate::net::os) fn of(path: &Path) -> io::Result<Place> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         Place::open(folder_of(path), name)
     }
@@ -82,13 +82,13 @@ impl Place {
     }
 
     /// The entry whose name has this suffix added, in the same directory.
-    pub(super) fn with_suffix(&self, suffix: &str) -> io::Result<Place> {
+    pub(in crate::net::os) fn with_suffix(&self, suffix: &str) -> io::Result<Place> {
         let mut name = self.name.clone();
         name.push(suffix);
         Ok(Place { folder: self.folder.try_clone()?, name })
     }
 
-    pub(super) fn name(&self) -> &OsStr {
+    pub(in crate::net::os) fn name(&self) -> &OsStr {
         &self.name
     }
 
@@ -97,16 +97,16 @@ impl Place {
     }
 
     /// Metadata of the entry, without following a symbolic link.
-    pub(super) fn look(&self) -> io::Result<Stat> {
+    pub(in crate::net::os) fn look(&self) -> io::Result<Stat> {
         Ok(rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    pub(super) fn open_file(&self, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    pub(in crate::net::os) fn open_file(&self, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.folder, &self.name, flags, mode)?)
     }
 
-    pub(super) fn remove(&self) -> io::Result<()> {
+    pub(in crate::net::os) fn remove(&self) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty())?)
     }
 }
@@ -121,7 +121,7 @@ fn folder_of(path: &Path) -> &Path {
 /// The result of a bind: the file and the lock. The lock is held until the socket listens, so that
 /// no other reactor takes the file for a stale one.
 #[derive(Default)]
-pub(super) struct Bound {
+pub(in crate::net::os) struct Bound {
     file: Option<SocketFile>,
     _lock: Option<DirLock>,
 }
@@ -129,7 +129,7 @@ pub(super) struct Bound {
 impl Bound {
     /// Returns the file to remove with the socket, if requested. Removes the file at once when the
     /// next step has failed.
-    pub(super) fn keep_file(
+    pub(in crate::net::os) fn keep_file(
         self,
         unlink: bool,
         next: Result<(), OpenError>,
@@ -148,7 +148,7 @@ impl Bound {
 
 /// Binds, and returns the created file. The kernel refuses connects until the socket listens, so no
 /// peer connects before the file has its mode.
-pub(super) fn bind_unix(
+pub(in crate::net::os) fn bind_unix(
     socket: &Socket,
     address: &UnixAddress,
     mode: Option<u32>,
@@ -307,16 +307,16 @@ fn not_ours() -> io::Error {
 
 /// A path that leads to the open file of a descriptor.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-pub(super) fn of_descriptor(descriptor: impl AsFd) -> PathBuf {
+pub(in crate::net::os) fn of_descriptor(descriptor: impl AsFd) -> PathBuf {
     use std::os::fd::AsRawFd;
     PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd()))
 }
 
 /// Flags for a descriptor that only identifies its file and needs no read permission.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-pub(super) const PATH_FLAGS: OFlags = OFlags::PATH;
+pub(in crate::net::os) const PATH_FLAGS: OFlags = OFlags::PATH;
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
-pub(super) const PATH_FLAGS: OFlags = OFlags::RDONLY;
+pub(in crate::net::os) const PATH_FLAGS: OFlags = OFlags::RDONLY;
 
 #[cfg(test)]
 mod tests {

@@ -17,11 +17,11 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::process::look_for_reader;
+use super::look_for_reader;
 use crate::net::Token;
 
 /// Standard input and output while a reactor uses them. At most one per process.
-pub(super) struct Streams {
+pub(in crate::net::os) struct StandardStreams {
     token: Token,
     input: End,
     /// `None` once the output alone was closed.
@@ -52,8 +52,12 @@ enum Direction {
     Out,
 }
 
-impl Streams {
-    pub(super) fn open(token: Token, poll: mio::Token, registry: &Registry) -> io::Result<Streams> {
+impl StandardStreams {
+    pub(in crate::net::os) fn open(
+        token: Token,
+        poll: mio::Token,
+        registry: &Registry,
+    ) -> io::Result<StandardStreams> {
         let taken = Taken::take()?;
         let mut input = End::open(io::stdin().as_fd(), Direction::In)?;
         let mut output = End::open(io::stdout().as_fd(), Direction::Out)?;
@@ -63,29 +67,29 @@ impl Streams {
             input.forget(registry);
             return Err(error);
         }
-        Ok(Streams { token, input, output: Some(output), _taken: taken })
+        Ok(StandardStreams { token, input, output: Some(output), _taken: taken })
     }
 
-    pub(super) fn is(&self, token: Token) -> bool {
+    pub(in crate::net::os) fn is(&self, token: Token) -> bool {
         self.token == token
     }
 
     /// Whether the input is always readable. The poll does not report it then.
-    pub(super) fn always_readable(&self) -> bool {
+    pub(in crate::net::os) fn always_readable(&self) -> bool {
         !self.input.polled
     }
 
     /// Whether a short read does not mean drained: a terminal returns one line at a time.
-    pub(super) fn reads_in_lines(&self) -> bool {
+    pub(in crate::net::os) fn reads_in_lines(&self) -> bool {
         self.input.kind == Kind::Device
     }
 
     /// Whether a partial write can continue at once. The poll does not report it then.
-    pub(super) fn always_writable(&self) -> bool {
+    pub(in crate::net::os) fn always_writable(&self) -> bool {
         self.output.as_ref().is_some_and(|output| !output.polled)
     }
 
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(in crate::net::os) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let input = &self.input.descriptor;
         let received = match self.input.kind {
             Kind::Socket => rustix::net::recv(input, buffer, RecvFlags::DONTWAIT).map(|(_, count)| count),
@@ -102,7 +106,7 @@ impl Streams {
         }
     }
 
-    pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
+    pub(in crate::net::os) fn send(&self, data: &[u8]) -> io::Result<usize> {
         let output = self.output.as_ref().ok_or(Errno::PIPE)?;
         Ok(match output.kind {
             Kind::Socket => {
@@ -113,14 +117,14 @@ impl Streams {
     }
 
     /// EPIPE, if the output has no reader any more.
-    pub(super) fn broken(&self) -> Option<io::Error> {
+    pub(in crate::net::os) fn broken(&self) -> Option<io::Error> {
         let output = self.output.as_ref()?;
         look_for_reader(&output.descriptor).err().filter(|error| error.kind() == ErrorKind::BrokenPipe)
     }
 
     /// Closes the output alone. Its reader sees EOF only when no descriptor has it open, so
     /// standard output is redirected to /dev/null.
-    pub(super) fn close_output(&mut self, registry: &Registry) -> io::Result<()> {
+    pub(in crate::net::os) fn close_output(&mut self, registry: &Registry) -> io::Result<()> {
         let Some(mut output) = self.output.take() else { return Ok(()) };
         output.forget(registry);
         match output.kind {
@@ -136,7 +140,7 @@ impl Streams {
         Ok(())
     }
 
-    pub(super) fn forget(&mut self, registry: &Registry) {
+    pub(in crate::net::os) fn forget(&mut self, registry: &Registry) {
         self.input.forget(registry);
         if let Some(output) = &mut self.output {
             output.forget(registry);

@@ -10,7 +10,7 @@ use nix::sys::socket::{
 };
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags};
 
-use super::names::{address_of, system_address};
+use crate::net::os::socket::address::{address_of, system_address};
 use crate::net::{Address, BATCH, Destination, Origin, RecvBatch, RecvMeta, Transmit, UnixAddress};
 
 /// Buffers for batched calls, reused across calls. The system writes the address length into the

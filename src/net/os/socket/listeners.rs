@@ -8,17 +8,17 @@
 
 use std::io;
 
-use super::names::address_of;
+use super::address::address_of;
 use super::opening::accept;
-use super::sockets::{Kind, Opened};
-use super::{OsDriver, reserve};
+use super::{Kind, Opened};
+use crate::net::os::{OsDriver, reserve};
 use crate::net::{Accepted, Address, Token, UnixAddress};
 
-pub(super) use self::watching::watch;
+pub(in crate::net::os) use self::watching::watch;
 use self::watching::{LEVEL_TRIGGERED, change};
 
 impl OsDriver {
-    pub(super) fn accept_from(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
+    pub(in crate::net::os) fn accept_from(&mut self, listener: Token, token: Token) -> io::Result<Accepted> {
         let accepted = accept(self.sockets.listener(listener)?);
         let none = accepted.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         if !LEVEL_TRIGGERED && !none {
@@ -36,7 +36,7 @@ impl OsDriver {
         })
     }
 
-    pub(super) fn shed_from(&mut self, listener: Token, max: usize) -> usize {
+    pub(in crate::net::os) fn shed_from(&mut self, listener: Token, max: usize) -> usize {
         if self.spare.take().is_none() {
             self.spare = reserve();
             return 0;
@@ -49,7 +49,7 @@ impl OsDriver {
         shed
     }
 
-    pub(super) fn pause_listener(&mut self, listener: Token, paused: bool) {
+    pub(in crate::net::os) fn pause_listener(&mut self, listener: Token, paused: bool) {
         let Ok(descriptor) = self.sockets.listener(listener) else {
             return;
         };

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::net::{SpawnFault, SpawnProcess};
 
 /// Determines the cause of a spawn error.
-pub(super) fn fault_of(spawn: &SpawnProcess, error: &io::Error) -> SpawnFault {
+pub(in crate::net::os) fn fault_of(spawn: &SpawnProcess, error: &io::Error) -> SpawnFault {
     let Some(errno) = Errno::from_io_error(error) else { return SpawnFault::Program };
     match errno {
         // The user and the group are changed before the exec.

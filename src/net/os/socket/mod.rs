@@ -1,12 +1,17 @@
 //! The table of open sockets.
 
+pub(super) mod address;
+pub(super) mod listeners;
+pub(super) mod opening;
+pub(super) mod options;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use socket2::SockRef;
 
-use super::datagrams::Family;
-use super::socket_file::SocketFile;
+use crate::net::os::datagram::Family;
+use crate::net::os::unix::socket_file::SocketFile;
 use crate::net::{Close, Token};
 
 /// Open sockets, by the index of their token.

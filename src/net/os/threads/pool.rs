@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::net::Job;
 
-pub(super) struct Pool {
+pub(in crate::net::os) struct Pool {
     shared: Arc<Shared>,
     name: &'static str,
     threads: usize,
@@ -37,13 +37,18 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(name: &'static str, threads: usize, queue: usize, join_timeout: Duration) -> Pool {
+    pub(in crate::net::os) fn new(
+        name: &'static str,
+        threads: usize,
+        queue: usize,
+        join_timeout: Duration,
+    ) -> Pool {
         let shared = Shared { state: Mutex::default(), work: Condvar::new(), ended: Condvar::new() };
         Pool { shared: Arc::new(shared), name, threads: threads.max(1), queue, join_timeout }
     }
 
     /// Queues a job. Returns it when the queue is full or no thread can be started.
-    pub(super) fn offer(&self, job: Job) -> Result<(), Job> {
+    pub(in crate::net::os) fn offer(&self, job: Job) -> Result<(), Job> {
         let mut state = self.shared.lock();
         let busy = state.jobs.len() >= state.idle;
         if busy && state.threads < self.threads {

@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
 use crate::net::{Address, UnixAddress};
 
 /// Converts a UNIX address to the system's structure.
-pub(super) fn system_address(address: &UnixAddress) -> io::Result<SocketAddrUnix> {
+pub(in crate::net::os) fn system_address(address: &UnixAddress) -> io::Result<SocketAddrUnix> {
     if let Some(path) = address.path() {
         return Ok(SocketAddrUnix::new(path)?);
     }
@@ -21,7 +21,7 @@ pub(super) fn system_address(address: &UnixAddress) -> io::Result<SocketAddrUnix
 }
 
 /// Converts an address from the system's structure.
-pub(super) fn address_of(system: SocketAddrAny, stream: bool) -> io::Result<Address> {
+pub(in crate::net::os) fn address_of(system: SocketAddrAny, stream: bool) -> io::Result<Address> {
     if system.address_family() == AddressFamily::UNIX {
         return Ok(Address::Unix(unix_address_of(&SocketAddrUnix::try_from(system)?)));
     }

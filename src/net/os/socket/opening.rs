@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketType, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::datagrams::{Destinations, Family, request_destinations};
-use super::names::system_address;
-use super::socket_file::{Bound, bind_unix};
-use super::sockets::{Kind, Opened};
+use super::address::system_address;
+use super::{Kind, Opened};
+use crate::net::os::datagram::{Destinations, Family, request_destinations};
+use crate::net::os::unix::socket_file::{Bound, bind_unix};
 use crate::net::{Adopt, Buffers, Credentials, Open, OpenError, OpenStep};
 
-pub(super) fn open(options: &Open) -> Result<Opened, OpenError> {
+pub(in crate::net::os) fn open(options: &Open) -> Result<Opened, OpenError> {
     let opened = |kind, socket: Socket| Opened { kind, descriptor: socket.into(), file: None };
     match options {
         Open::TcpListen { address, reuse_address, reuse_port, ipv6_only, backlog, buffers, nodelay } => {
@@ -115,7 +115,7 @@ pub(super) fn open(options: &Open) -> Result<Opened, OpenError> {
 }
 
 /// Checks that a descriptor has the expected type, and makes it non-blocking and close-on-exec.
-pub(super) fn adopt(descriptor: OwnedFd, adopt: Adopt) -> Result<Opened, OpenError> {
+pub(in crate::net::os) fn adopt(descriptor: OwnedFd, adopt: Adopt) -> Result<Opened, OpenError> {
     let wrong = |errno: rustix::io::Errno| OpenError { step: OpenStep::Adopt, error: errno.into() };
     let family = sockopt::socket_domain(&descriptor).map_err(wrong)?;
     if ![AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX].contains(&family) {
@@ -177,7 +177,7 @@ fn is_udp(_: &OwnedFd) -> bool {
 }
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
-pub(super) fn credentials(stream: BorrowedFd<'_>) -> io::Result<Credentials> {
+pub(in crate::net::os) fn credentials(stream: BorrowedFd<'_>) -> io::Result<Credentials> {
     let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
     // 0 is a process outside of this PID namespace.
     let process = u32::try_from(peer.pid()).ok().filter(|process| *process != 0);
@@ -185,7 +185,7 @@ pub(super) fn credentials(stream: BorrowedFd<'_>) -> io::Result<Credentials> {
 }
 
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
-pub(super) fn credentials(_: BorrowedFd<'_>) -> io::Result<Credentials> {
+pub(in crate::net::os) fn credentials(_: BorrowedFd<'_>) -> io::Result<Credentials> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -197,7 +197,7 @@ pub(super) fn credentials(_: BorrowedFd<'_>) -> io::Result<Credentials> {
     target_os = "netbsd",
     target_os = "openbsd"
 ))]
-pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+pub(in crate::net::os) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
     let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
     Ok(rustix::net::acceptfrom_with(listener, flags)?)
 }
@@ -209,7 +209,7 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<So
     target_os = "netbsd",
     target_os = "openbsd"
 )))]
-pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+pub(in crate::net::os) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
     let (descriptor, peer) = rustix::net::acceptfrom(listener)?;
     rustix::io::ioctl_fionbio(&descriptor, true)?;
     rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
@@ -218,7 +218,7 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<So
 
 /// Whether an accepted socket inherits TCP_NODELAY from its listener, which saves one system call
 /// per connection. On Linux an accepted socket copies the listener's options.
-pub(super) const INHERITS_NODELAY: bool = cfg!(any(target_os = "android", target_os = "linux"));
+pub(in crate::net::os) const INHERITS_NODELAY: bool = cfg!(any(target_os = "android", target_os = "linux"));
 
 /// Whether a connect continues in the background. EINTR leaves it in progress as well. EAGAIN is a
 /// failure.
@@ -257,7 +257,7 @@ fn backlog_of(backlog: u32) -> i32 {
     i32::try_from(backlog).unwrap_or(i32::MAX)
 }
 
-pub(super) fn at<T>(step: OpenStep, result: io::Result<T>) -> Result<T, OpenError> {
+pub(in crate::net::os) fn at<T>(step: OpenStep, result: io::Result<T>) -> Result<T, OpenError> {
     result.map_err(|error| OpenError { step, error })
 }
 
@@ -270,7 +270,11 @@ pub(super) fn at<T>(step: OpenStep, result: io::Result<T>) -> Result<T, OpenErro
     target_os = "netbsd",
     target_os = "openbsd"
 ))]
-pub(super) fn new_socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
+pub(in crate::net::os) fn new_socket(
+    domain: Domain,
+    kind: Type,
+    protocol: Option<Protocol>,
+) -> io::Result<Socket> {
     Socket::new(domain, kind.nonblocking(), protocol)
 }
 
@@ -281,7 +285,11 @@ pub(super) fn new_socket(domain: Domain, kind: Type, protocol: Option<Protocol>)
     target_os = "netbsd",
     target_os = "openbsd"
 )))]
-pub(super) fn new_socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
+pub(in crate::net::os) fn new_socket(
+    domain: Domain,
+    kind: Type,
+    protocol: Option<Protocol>,
+) -> io::Result<Socket> {
     let socket = Socket::new(domain, kind, protocol)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
