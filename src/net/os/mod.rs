@@ -4,8 +4,10 @@
 #![allow(clippy::disallowed_methods, reason = "time and randomness are read here only")]
 
 mod busy_poll;
+mod clock;
 mod datagram;
 mod process;
+mod random;
 mod signals;
 mod socket;
 mod threads;
@@ -14,21 +16,23 @@ mod unix;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
-use nix::time::{ClockId, clock_gettime};
 use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 use self::busy_poll::Spin;
+use self::clock::clock;
 use self::datagram::Batches;
 use self::process::Children;
 use self::process::standard_streams::StandardStreams;
 pub(crate) use self::process::{adopt_inherited_fd, notify};
+use self::random::Random;
 use self::signals::Watched;
 use self::socket::address::address_of;
+use self::socket::listeners::reserve;
 use self::socket::{Kind, Opened, Sockets, listeners, opening, options};
 pub(crate) use self::threads::LookUp;
 #[cfg(test)]
@@ -70,8 +74,7 @@ pub(crate) struct OsDriver {
     jobs: Pool,
     /// Look-ups have their own threads, so a hanging look-up does not block other jobs.
     resolver: Resolver,
-    /// Random bytes that are not used yet.
-    random: Vec<u8>,
+    random: Random,
 }
 
 impl OsDriver {
@@ -100,7 +103,7 @@ impl OsDriver {
             pending_signals: Vec::new(),
             jobs: Pool::new("job", threads, thread_queue, sizes.thread_join_timeout),
             resolver: Resolver::new(lookup_threads, lookup_queue, look_up),
-            random: Vec::new(),
+            random: Random::default(),
         })
     }
 
@@ -131,55 +134,6 @@ impl OsDriver {
     fn streams(&self, token: Token) -> Option<&StandardStreams> {
         self.standard.as_deref().filter(|streams| streams.is(token))
     }
-
-    /// Receives from every kind but a TCP stream that this driver opened.
-    #[inline(never)]
-    fn read(&mut self, pipe: Token, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(streams) = self.streams(pipe) {
-            let count = streams.receive(buffer)?;
-            if count > 0 && streams.reads_in_lines() {
-                self.reported_next.push(pipe);
-            }
-            return Ok(count);
-        }
-        match self.sockets.get(pipe)? {
-            (stream, Kind::Unix | Kind::AdoptedUnix) => fd_passing::recv(stream, buffer),
-            (stream, Kind::AdoptedTcp) => Ok(rustix::net::recv(stream, buffer, RecvFlags::empty())?.1),
-            (descriptor, Kind::PipeFrom) => Ok(rustix::io::read(descriptor, buffer)?),
-            (descriptor, Kind::Terminal) => match rustix::io::read(descriptor, buffer) {
-                // EIO: the other side of the terminal is closed.
-                Err(rustix::io::Errno::IO) => Ok(0),
-                read => {
-                    // A terminal returns its data in pieces, so a short read does not mean drained.
-                    let count = read?;
-                    self.reported_next.push(pipe);
-                    Ok(count)
-                }
-            },
-            (descriptor, Kind::PipeTo) => process::look_for_reader(descriptor),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    /// Sends to every kind but a TCP stream that this driver opened.
-    #[inline(never)]
-    fn write(&mut self, pipe: Token, data: &[u8]) -> io::Result<usize> {
-        if let Some(streams) = self.streams(pipe) {
-            let sent = streams.send(data)?;
-            if sent < data.len() && streams.always_writable() {
-                self.reported_next.push(pipe);
-            }
-            return Ok(sent);
-        }
-        match self.sockets.get(pipe)? {
-            (stream, Kind::Unix | Kind::AdoptedTcp | Kind::AdoptedUnix) => {
-                Ok(rustix::net::send(stream, data, SendFlags::NOSIGNAL)?)
-            }
-            // std ignores SIGPIPE, so a broken pipe is an error.
-            (descriptor, Kind::PipeTo | Kind::Terminal) => Ok(rustix::io::write(descriptor, data)?),
-            _ => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
 }
 
 impl Net for OsDriver {
@@ -192,25 +146,7 @@ impl Net for OsDriver {
     }
 
     fn random(&mut self) -> u64 {
-        if self.random.len() < 8 {
-            self.random.resize(RANDOM_BLOCK, 0);
-            let filled = rustix::rand::getrandom(&mut self.random, rustix::rand::GetRandomFlags::empty());
-            if filled != Ok(RANDOM_BLOCK) {
-                // The kernel's pool is not initialised yet, or the call is missing. std seeds its
-                // hasher keys from the best source that it has.
-                self.random.fill_with(|| {
-                    use std::hash::{BuildHasher, Hasher};
-                    let seed = std::hash::RandomState::new().build_hasher().finish();
-                    seed.to_le_bytes()[0]
-                });
-            }
-        }
-        let rest = self.random.len().saturating_sub(8);
-        let mut bytes = [0; 8];
-        for (byte, random) in bytes.iter_mut().zip(self.random.drain(rest..)) {
-            *byte = random;
-        }
-        u64::from_le_bytes(bytes)
+        self.random.draw()
     }
 
     fn inherits_nodelay(&self) -> bool {
@@ -500,28 +436,6 @@ pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
     Ok(nix::net::if_::if_nametoindex(name)?)
 }
 
-/// The monotonic time. Callable on any thread.
-fn clock() -> Instant {
-    /// The clock's origin. One per process, so that instants of all reactors are comparable.
-    static ORIGIN: OnceLock<u64> = OnceLock::new();
-    let now = monotonic();
-    Instant::from_nanoseconds(now.saturating_sub(*ORIGIN.get_or_init(|| now)))
-}
-
-/// The system's monotonic clock in nanoseconds. Half the instructions of `std::time::Instant`,
-/// whose differences are made of seconds and nanoseconds.
-fn monotonic() -> u64 {
-    // It fails only for a clock that does not exist, and POSIX has this one.
-    let Ok(time) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
-    let (seconds, nanoseconds) = (time.tv_sec() as u64, time.tv_nsec() as u64);
-    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
-}
-
-/// Opens the spare descriptor. `None` when the process is out of descriptors.
-fn reserve() -> Option<File> {
-    File::open("/dev/null").ok()
-}
-
 fn mio_token(token: Token) -> mio::Token {
     mio::Token(token.bits() as usize)
 }
@@ -542,6 +456,3 @@ fn round_timeout(timeout: Duration) -> Duration {
 /// Max events per poll. Measured: with 16 a message costs 0.05 more system calls. More than 1024
 /// gain nothing.
 const EVENTS: usize = 1024;
-
-/// Random bytes per system call: enough for 32 numbers.
-const RANDOM_BLOCK: usize = 256;

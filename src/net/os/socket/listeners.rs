@@ -6,12 +6,13 @@
 //! there is epoll, listeners are therefore level-triggered, with a registration beside mio's.
 //! Elsewhere a listener is reported again after each accept.
 
+use std::fs::File;
 use std::io;
 
 use super::address::address_of;
 use super::opening::accept;
 use super::{Kind, Opened};
-use crate::net::os::{OsDriver, reserve};
+use crate::net::os::OsDriver;
 use crate::net::{Accepted, Address, Token, UnixAddress};
 
 pub(in crate::net::os) use self::watching::watch;
@@ -60,6 +61,11 @@ impl OsDriver {
             self.reported_next.push(listener);
         }
     }
+}
+
+/// Opens the spare descriptor. `None` when the process is out of descriptors.
+pub(in crate::net::os) fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 #[cfg(any(target_os = "android", target_os = "linux"))]

@@ -4,6 +4,7 @@ pub(super) mod address;
 pub(super) mod listeners;
 pub(super) mod opening;
 pub(super) mod options;
+mod transfer;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

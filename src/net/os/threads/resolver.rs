@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::net::lookups::{LookupId, LookupProgress, Lookups};
-use crate::net::os::clock;
+use crate::net::os::clock::clock;
 use crate::net::{Answer, LookedUp, NameError, NotAsked};
 
 pub(in crate::net::os) struct Resolver {
