@@ -27,10 +27,14 @@ pub(in crate::sim) mod datagram;
 pub(in crate::sim) mod events;
 pub(in crate::sim) mod host;
 pub(in crate::sim) mod jobs;
+pub(in crate::sim) mod paths;
 pub(in crate::sim) mod process;
+mod readiness;
+mod rules;
 pub(in crate::sim) mod scheduling;
 pub(in crate::sim) mod tcp;
 pub(in crate::sim) mod unix;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -38,23 +42,23 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::net::{Instant, Job, Readiness, ThreadLimits, nanoseconds};
+use crate::net::{Job, ThreadLimits};
+use crate::sim::RuleId;
 use crate::sim::network::coverage::{Coverage, FaultKind};
 use crate::sim::network::errno::Errno;
 use crate::sim::network::link::{Link, Path};
 use crate::sim::network::lookups::Running;
 use crate::sim::network::program::Program;
-use crate::sim::network::rule::{Call, CallKind, Packet, PacketKind, Rule, Verdict};
+use crate::sim::network::rule::{CallKind, Rule};
 use crate::sim::network::trace::{About, Record, RecordKind, Text, Trace};
 use crate::sim::random::Random;
 use crate::sim::world::datagram::queue::{DatagramQueue, DatagramQueueId};
 use crate::sim::world::datagram::udp::Datagram;
 use crate::sim::world::events::{Event, EventKind, Events};
 use crate::sim::world::host::HostState;
-use crate::sim::world::process::{Process, Socket, WakeQueue};
-use crate::sim::world::tcp::connection::{Connection, NO_PROCESS};
+use crate::sim::world::process::{Process, WakeQueue};
+use crate::sim::world::tcp::connection::Connection;
 use crate::sim::world::tcp::listen::Queue;
-use crate::sim::{Host, RuleId};
 
 pub(in crate::sim) struct World {
     pub(in crate::sim) seed: u64,
@@ -276,118 +280,9 @@ impl World {
         self.schedule(at, kind, side, index, serial);
     }
 
-    // -- paths --
-
-    /// Returns the path from one host to another, and creates it on first use.
-    pub(in crate::sim) fn path(&mut self, from: u32, to: u32) -> u32 {
-        if let Some(path) = self.path_indices.get(&(from, to)) {
-            return *path;
-        }
-        let link = if from == to { &self.loopback_link } else { &self.default_link };
-        let path = self.paths.len() as u32;
-        self.paths.push(Path::new(from, to, link.clone()));
-        self.path_indices.insert((from, to), path);
-        path
-    }
-
-    #[inline]
-    pub(in crate::sim) fn path_mut(&mut self, path: u32) -> &mut Path {
-        // Paths are never removed.
-        &mut self.paths[path as usize]
-    }
-
-    /// Returns whether a packet on this path arrives now.
-    #[inline]
-    pub(in crate::sim) fn is_open(&self, path: u32) -> bool {
-        let path = &self.paths[path as usize];
-        !path.cut && self.host(path.to).up
-    }
-
-    /// Returns the arrival time of a stream's packet that is sent `at`. Losses are retransmissions
-    /// and add to it.
-    pub(in crate::sim) fn travel(&mut self, path: u32, at: u64, size: usize) -> u64 {
-        let route = &mut self.paths[path as usize];
-        if let Some(latency) = route.plain {
-            return at.saturating_add(latency);
-        }
-        let loss = route.link.loss;
-        let mut arrival = route.travel(at, size, &mut self.random.links);
-        let mut again = RETRANSMISSION;
-        for _ in 0..RETRANSMISSIONS {
-            if loss == 0.0 || !self.random.links.chance(loss) {
-                break;
-            }
-            self.fault(FaultKind::Loss, self.paths[path as usize].to);
-            arrival = arrival.saturating_add(again);
-            again = (again * 2).min(MAX_RETRANSMISSION_DELAY);
-        }
-        arrival
-    }
-
-    // -- rules --
-
-    /// Counts a call that a process is about to make, and asks the rules about it.
-    #[inline]
-    pub(in crate::sim) fn before(&mut self, process: u32, kind: CallKind, size: usize) -> Verdict {
-        self.coverage.note_call(kind);
-        let found = &mut self.processes[process as usize];
-        let host = &mut self.hosts[found.host as usize];
-        host.calls[kind as usize] += 1;
-        found.ahead = found.ahead.saturating_add(host.call_cost);
-        if self.rules.is_empty() { Verdict::Pass } else { self.judge_call(process, kind, size) }
-    }
-
-    #[cold]
-    fn judge_call(&mut self, process: u32, kind: CallKind, size: usize) -> Verdict {
-        let host = self.process(process).host;
-        let at = Instant::from_nanoseconds(self.now);
-        let count = self.host(host).calls[kind as usize];
-        let call = Call { at, host: Host(host), kind, count, size };
-        let verdict = self.ask_rules(|rule, random| rule.call(&call, random));
-        match verdict {
-            Verdict::Delay(by) => {
-                let found = self.process_mut(process);
-                found.ahead = found.ahead.saturating_add(nanoseconds(by));
-                self.fault(FaultKind::SlowCall, host);
-                Verdict::Pass
-            }
-            Verdict::Fail(_) => {
-                self.fault(FaultKind::Failure, host);
-                verdict
-            }
-            other => other,
-        }
-    }
-
-    pub(in crate::sim) fn judge_packet(
-        &mut self,
-        path: u32,
-        kind: PacketKind,
-        size: usize,
-        source: SocketAddr,
-        destination: SocketAddr,
-    ) -> Verdict {
-        if self.rules.is_empty() {
-            return Verdict::Pass;
-        }
-        let Path { from, to, .. } = self.paths[path as usize];
-        let at = Instant::from_nanoseconds(self.now);
-        let (from, to) = (Host(from), Host(to));
-        let packet = Packet { at, from, to, source, destination, kind, size };
-        let verdict = self.ask_rules(|rule, random| rule.packet(&packet, random));
-        match verdict {
-            Verdict::Delay(_) => self.fault(FaultKind::Delay, to.0),
-            Verdict::Drop => self.fault(FaultKind::Loss, to.0),
-            _ => {}
-        }
-        verdict
-    }
-
-    /// The first verdict that is not `Pass` decides.
-    fn ask_rules(&mut self, ask: impl Fn(&mut dyn Rule, &mut Random) -> Verdict) -> Verdict {
-        let random = &mut self.random.rules;
-        let verdicts = self.rules.iter_mut().map(|(_, rule)| ask(&mut **rule, random));
-        verdicts.into_iter().find(|verdict| *verdict != Verdict::Pass).unwrap_or(Verdict::Pass)
+    pub(in crate::sim) fn next_serial(&mut self) -> u32 {
+        self.serials = self.serials.wrapping_add(1);
+        self.serials
     }
 
     // -- trace --
@@ -419,73 +314,6 @@ impl World {
         let host = self.process(process).host;
         self.note(host, about, RecordKind::Call(kind), value);
     }
-
-    // -- readiness --
-
-    /// Reports an end's readiness with the process's next poll.
-    #[inline]
-    pub(in crate::sim) fn report(&mut self, index: u32, side: usize, events: Readiness) {
-        let free = self.has_room(index, side);
-        self.report_with_room(index, side, events, free);
-    }
-
-    /// Like [`report`](World::report), with the caller's knowledge of whether the end has room to
-    /// write.
-    #[inline]
-    pub(in crate::sim) fn report_with_room(
-        &mut self,
-        index: u32,
-        side: usize,
-        events: Readiness,
-        free: bool,
-    ) {
-        let end = &mut self.connections[index as usize].ends[side];
-        if end.process == NO_PROCESS {
-            return;
-        }
-        let mut pending = end.level(free);
-        if self.minimal_edges && !pending.has(Readiness::READ_CLOSED) {
-            pending = pending.and(events).and(end.armed);
-            end.armed.remove(pending);
-        }
-        if pending == Readiness::default() {
-            return;
-        }
-        let first = end.pending == Readiness::default();
-        end.pending.insert(pending);
-        if first {
-            let (process, token) = (end.process, end.token);
-            self.process_mut(process).pending.push(token);
-            self.wake(process);
-        }
-    }
-
-    /// Takes the pending readiness of a process's sockets, in an order drawn from the seed.
-    pub(in crate::sim) fn take_pending(&mut self, process: u32, events: &mut Vec<crate::net::Event>) {
-        let mut tokens = std::mem::take(&mut self.process_mut(process).pending);
-        if !self.events.in_order && tokens.len() > 1 {
-            self.random.order.shuffle(&mut tokens);
-        }
-        for token in tokens.drain(..) {
-            let ready = match self.process(process).get(token) {
-                Socket::Closed => continue,
-                Socket::Stream { connection, side } => {
-                    std::mem::take(&mut self.connections[connection as usize].ends[side].pending)
-                }
-                Socket::Listener(queue) => self.queues[queue as usize].take_pending(),
-                Socket::Datagram(queue) => std::mem::take(&mut self.datagram_queues[queue as usize].pending),
-            };
-            if ready != Readiness::default() {
-                events.push(crate::net::Event::Ready(token, ready));
-            }
-        }
-        self.process_mut(process).pending = tokens;
-    }
-
-    pub(in crate::sim) fn next_serial(&mut self) -> u32 {
-        self.serials = self.serials.wrapping_add(1);
-        self.serials
-    }
 }
 
 /// The default latency inside a host. Not zero, so that virtual time advances even if two local
@@ -498,9 +326,3 @@ const MEAN_LOOKUP: Duration = Duration::from_millis(1);
 /// The range of ephemeral ports, as on Linux.
 pub(in crate::sim) const FIRST_PORT: u16 = 32_768;
 pub(in crate::sim) const LAST_PORT: u16 = 60_999;
-
-/// TCP's retransmission timer in nanoseconds, as on Linux: 200 ms, doubled up to two minutes, given
-/// up after 15 retransmissions, 924.6 s in all.
-pub(in crate::sim) const RETRANSMISSION: u64 = 200_000_000;
-pub(in crate::sim) const MAX_RETRANSMISSION_DELAY: u64 = 120_000_000_000;
-pub(in crate::sim) const RETRANSMISSIONS: u8 = 15;

@@ -8,10 +8,11 @@ use crate::sim::network::coverage::FaultKind;
 use crate::sim::network::errno::Errno;
 use crate::sim::network::rule::{CallKind, PacketKind, Verdict};
 use crate::sim::network::trace::{About, RecordKind};
+use crate::sim::world::World;
 use crate::sim::world::events::EventKind;
+use crate::sim::world::paths::{MAX_RETRANSMISSION_DELAY, RETRANSMISSION, RETRANSMISSIONS};
 use crate::sim::world::tcp::connect::HANDSHAKE_LIMIT;
 use crate::sim::world::tcp::connection::{Payload, Phase, Segment};
-use crate::sim::world::{MAX_RETRANSMISSION_DELAY, RETRANSMISSION, RETRANSMISSIONS, World};
 
 impl World {
     /// Sends a payload to an end.
