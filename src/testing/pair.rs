@@ -67,7 +67,7 @@ impl<S: Protocol, C: Protocol> Pair<S, C> {
         let client = StringTransport::on(&stage, "client", clients, client);
         let server = StringTransport::on(&stage, "server", servers, server);
         for side in [&client as &Peer, &server] {
-            side.set_send_room(IN_FLIGHT_LIMIT);
+            side.set_send_buffer_size(IN_FLIGHT_LIMIT);
         }
         Pair { server, client, stage, wire: Wire::new() }
     }

@@ -53,8 +53,8 @@ enum Outgoing {
 
 impl Peer {
     pub(super) fn new(stage: SharedStage, reactor_host: Host, socket: Socket, address: SocketAddr) -> Peer {
-        socket.set_receive_room(RECEIVE_ROOM);
-        socket.set_send_room(usize::MAX / 2);
+        socket.set_receive_buffer_size(RECEIVE_ROOM);
+        socket.set_send_buffer_size(usize::MAX / 2);
         Peer {
             stage,
             reactor_host,
@@ -156,7 +156,7 @@ impl Peer {
     pub fn stop_reading(&mut self) {
         self.sync();
         if let Some(socket) = &self.socket {
-            socket.set_receive_room(0);
+            socket.set_receive_buffer_size(0);
         }
     }
 
@@ -164,7 +164,7 @@ impl Peer {
     #[track_caller]
     pub fn resume_reading(&mut self) {
         if let Some(socket) = &self.socket {
-            socket.set_receive_room(RECEIVE_ROOM);
+            socket.set_receive_buffer_size(RECEIVE_ROOM);
         }
         self.sync();
     }
@@ -172,9 +172,9 @@ impl Peer {
     // -- for `Wire` --
 
     /// Limits the bytes in flight to the protocol.
-    pub(super) fn set_send_room(&self, bytes: usize) {
+    pub(super) fn set_send_buffer_size(&self, bytes: usize) {
         if let Some(socket) = &self.socket {
-            socket.set_send_room(bytes);
+            socket.set_send_buffer_size(bytes);
         }
     }
 

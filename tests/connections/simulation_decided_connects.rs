@@ -94,11 +94,11 @@ fn socket_buffer_limits_can_be_changed_at_any_time() {
     let to = "203.0.113.7:80".parse().unwrap();
     let mut sender = simulation.connect(client, to, SocketOptions::default()).unwrap();
     let (mut receiver, _) = listener.accept().unwrap();
-    receiver.set_receive_room(0);
+    receiver.set_receive_buffer_size(0);
     assert!(sender.send(b"hello").is_err());
-    receiver.set_receive_room(3);
+    receiver.set_receive_buffer_size(3);
     assert_eq!(sender.send(b"hello").unwrap(), 3);
-    sender.set_send_room(4);
+    sender.set_send_buffer_size(4);
     assert_eq!(sender.send(b"hello").unwrap(), 1);
     assert!(sender.send(b"hello").is_err());
     let mut buffer = [0; 16];
@@ -121,12 +121,12 @@ fn whoever_waited_for_room_is_told_of_it() {
     simulation.allow_connect(simulation.held_connects(client)[0]);
     simulation.run_for(MOMENT).unwrap();
     let (mut socket, _) = listener.accept().unwrap();
-    socket.set_receive_room(0);
+    socket.set_receive_buffer_size(0);
     socket.send(b"now").unwrap();
     simulation.run_for(MOMENT).unwrap();
     let mut buffer = [0; 2000];
     assert!(socket.recv(&mut buffer).is_err(), "{:?}", record.events());
-    socket.set_receive_room(1000);
+    socket.set_receive_buffer_size(1000);
     simulation.run_for(MOMENT).unwrap();
     assert_eq!(socket.recv(&mut buffer).unwrap(), 1000);
 }

@@ -220,22 +220,24 @@ impl Socket {
         self.descriptor.call(|world, process, token| world.close(process, token, Close::Reset));
     }
 
-    /// Limits the bytes that both kernels hold for this socket: sent by the peer and not read yet.
-    /// Bytes held already are kept. With 0, the peer's writes block at once.
-    pub fn set_receive_room(&self, bytes: usize) {
-        self.set_room(false, bytes);
+    /// Limits the bytes that both kernels hold for this socket, sent by the peer and not read yet.
+    /// Bytes held already are kept. With 0, the peer's writes block at once. (SO_RCVBUF, and the
+    /// peer's SO_SNDBUF.)
+    pub fn set_receive_buffer_size(&self, bytes: usize) {
+        self.set_buffer_size(false, bytes);
     }
 
-    /// Sets the same limit for the bytes that this socket sends.
-    pub fn set_send_room(&self, bytes: usize) {
-        self.set_room(true, bytes);
+    /// Sets the same limit for the bytes that this socket sends. (SO_SNDBUF, and the peer's
+    /// SO_RCVBUF.)
+    pub fn set_send_buffer_size(&self, bytes: usize) {
+        self.set_buffer_size(true, bytes);
     }
 
-    fn set_room(&self, sending: bool, bytes: usize) {
+    fn set_buffer_size(&self, sending: bool, bytes: usize) {
         self.descriptor.call(|world, process, token| {
             if let Ok((index, side)) = world.process(process).stream(token) {
                 let end = if sending { world.connections[index as usize].other(side) } else { side };
-                world.set_room(index, end, bytes);
+                world.set_buffer_size(index, end, bytes);
             }
         });
     }

@@ -341,7 +341,7 @@ impl World {
     }
 
     /// Limits the bytes in flight or unread at `side`.
-    pub(in crate::sim) fn set_room(&mut self, index: u32, side: usize, room: usize) {
+    pub(in crate::sim) fn set_buffer_size(&mut self, index: u32, side: usize, room: usize) {
         end_of(self, index, side).room = room;
         let sender = self.connections[index as usize].other(side);
         if end_of(self, index, sender).wants_room {
