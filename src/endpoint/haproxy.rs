@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::parse_error::is_near;
 use super::{Argument, Arguments, ParseError, Registry, ServerEndpoint};
-use crate::endpoint::describe::TextBuilder;
+use crate::endpoint::text::TextBuilder;
 use crate::proxy_protocol::{ParseTrustedError, ProxyOptions, TrustedProxies, behind_proxy};
 use crate::{Factory, Listener, Reactor, Result};
 

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use crate::endpoint::describe::TextBuilder;
+use crate::endpoint::text::TextBuilder;
 use crate::endpoint::{Argument, Arguments, ParseError, ServerEndpoint};
 use crate::net::os::adopt_inherited_fd;
 use crate::{Error, Factory, Listener, Reactor, Result};

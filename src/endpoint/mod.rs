@@ -69,30 +69,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod argument;
-mod arguments;
-pub(crate) mod cli_argument;
 mod connect_protocol;
-mod describe;
-pub(crate) mod duration;
-mod grammar;
 mod haproxy;
 mod inherited;
-pub(crate) mod parse_error;
 mod registry;
 mod tcp;
+mod text;
 mod udp;
 mod unix;
 
 use std::any::Any;
 
-pub use self::argument::Argument;
-pub use self::arguments::Arguments;
 pub use self::connect_protocol::connect_protocol;
-pub use self::grammar::quote_argument;
 pub use self::inherited::Adopted;
-pub use self::parse_error::ParseError;
 pub use self::registry::Registry;
+#[cfg(feature = "monitor")]
+pub(crate) use self::text::cli_argument;
+#[cfg(feature = "cli")]
+pub(crate) use self::text::duration;
+pub(crate) use self::text::parse_error;
+pub use self::text::{Argument, Arguments, ParseError, quote_argument};
 use crate::{ClientFactory, ConnectorId, DatagramId, DatagramProtocol, Factory, Listener, Reactor, Result};
 
 /// A place to listen. (Twisted: `IStreamServerEndpoint`.)

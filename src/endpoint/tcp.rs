@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{Argument, Arguments, ClientEndpoint, ParseError, ServerEndpoint};
-use crate::endpoint::describe::TextBuilder;
+use crate::endpoint::text::TextBuilder;
 use crate::escape::Escaped;
 use crate::reactor::connection::options;
 use crate::{ClientFactory, ConnectTcp, ConnectorId, Factory, ListenTcp, Listener, Reactor, Result};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::tcp::host;
 use super::{Argument, Arguments, DatagramEndpoint, ParseError};
-use crate::endpoint::describe::TextBuilder;
+use crate::endpoint::text::TextBuilder;
 use crate::{ConnectUdp, DatagramId, DatagramProtocol, ListenUdp, Reactor, Result};
 
 impl DatagramEndpoint for ListenUdp {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Argument, Arguments, ClientEndpoint, DatagramEndpoint, ParseError, ServerEndpoint};
-use crate::endpoint::describe::TextBuilder;
+use crate::endpoint::text::TextBuilder;
 use crate::{
     ClientFactory, ConnectUnix, ConnectorId, DatagramId, DatagramProtocol, Factory, ListenUnix,
     ListenUnixDatagram, Listener, Reactor, Result, UnixAddress,

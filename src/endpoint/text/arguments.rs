@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::ParseError;
 use super::argument::{Argument, is_number};
+use super::grammar::{Part, Piece, split};
 use super::parse_error::{is_near, known};
-use crate::endpoint::grammar::{Part, Piece, split};
 
 /// Arguments of an endpoint's text.
 ///
@@ -90,13 +90,13 @@ impl Arguments {
 
     /// Returns whether the remaining positional arguments begin with `HOST:PORT` rather than with a
     /// port.
-    pub(super) fn starts_with_host(&self) -> bool {
+    pub(in crate::endpoint) fn starts_with_host(&self) -> bool {
         self.plain.len() >= 2 && self.plain.front().is_some_and(|first| !is_number(&first.text))
     }
 
     /// Returns whether a port is the only positional argument left, in a place where a host is
     /// required before it.
-    pub(super) fn is_port_alone(&self) -> bool {
+    pub(in crate::endpoint) fn is_port_alone(&self) -> bool {
         self.plain.len() == 1 && !self.has("port") && self.plain.iter().all(|first| is_number(&first.text))
     }
 
@@ -117,7 +117,7 @@ impl Arguments {
 
     /// Like [`required`](Arguments::required), but the error for a missing argument shows the form
     /// to write.
-    pub(super) fn required_in<T>(
+    pub(in crate::endpoint) fn required_in<T>(
         &mut self,
         form: &str,
         name: &str,
@@ -241,7 +241,7 @@ impl Arguments {
 
     /// Creates an error about a prefix that is not in `prefixes`. `instead` names the kind of
     /// endpoint that it is.
-    pub(super) fn unknown_prefix<'a>(
+    pub(in crate::endpoint) fn unknown_prefix<'a>(
         &self,
         prefixes: impl Iterator<Item = &'a str> + Clone,
         instead: Option<&str>,

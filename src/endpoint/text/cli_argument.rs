@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::endpoint::argument::is_number;
+use super::argument::is_number;
 use crate::endpoint::{ClientEndpoint, ParseError, Registry, ServerEndpoint};
 use crate::net::zone::Literal;
 use crate::{BadAddress, ConnectTcp, Error, ListenTcp};
