@@ -11,7 +11,6 @@
 //! these are errors, and the warnings of `monitor` and `traffic` about local trouble.
 
 mod demo;
-mod descriptors;
 mod echo;
 mod keys;
 mod load;

@@ -4,11 +4,12 @@ use super::keys::Key;
 use super::output;
 use super::terminal::Terminal;
 use super::writer::{self, Out};
-use super::{Failure, Outcome, descriptors, number, print_error, span};
+use super::{Failure, Outcome, number, print_error, span};
 use crate::monitor::{
     Event, JsonReporter, Kind, LiveTable, Monitor as Watcher, MonitorSettings, Reporter, Screen, Size,
     Summary, Target, TextReporter, View,
 };
+use crate::net::system;
 use crate::report::{HumanDuration, Schedule};
 use crate::service::Backoff;
 use crate::{Phase, Reactor, Signal, SystemEvent};
@@ -198,11 +199,11 @@ impl Monitor {
         let attempts = usize::try_from(attempts).unwrap_or(usize::MAX);
         let (held, probed) = if self.once { (0, targets.len()) } else { (held, targets.len() - held) };
         let needed = held + probed.min(attempts) + OTHER_DESCRIPTORS;
-        let allowed = descriptors::limit();
+        let allowed = system::descriptor_limit();
         if needed <= allowed {
             return;
         }
-        let allowed = descriptors::raise_limit();
+        let allowed = system::raise_descriptor_limit();
         if needed > allowed {
             let (needs, targets) = (output::grouped(needed as u64), output::grouped(targets.len() as u64));
             let allowed = output::grouped(allowed as u64);

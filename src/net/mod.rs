@@ -24,6 +24,7 @@ mod address;
 #[cfg(test)]
 mod conformance;
 mod datagram;
+pub(crate) mod files;
 mod instant;
 pub(crate) mod lookups;
 pub(crate) mod null;
@@ -31,6 +32,7 @@ mod open;
 pub(crate) mod os;
 mod process;
 mod signal;
+pub(crate) mod system;
 pub(crate) mod zone;
 
 use std::fmt;

@@ -3,9 +3,10 @@
 mod processes;
 
 use self::processes::LISTENING;
-use super::{Failure, Outcome, descriptors, number, output, parent_pipe, span, writer};
+use super::{Failure, Outcome, number, output, parent_pipe, span, writer};
 use crate::endpoint::{ParseError, Registry};
 use crate::escape::Escaped;
+use crate::net::system;
 use crate::policy::EchoGuard;
 use crate::{
     Address, ConnectUdp, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor,
@@ -220,7 +221,7 @@ enum Sharers {
 /// Returns the settings of one of `workers` reactors. Its connection limit is its share of the
 /// descriptors.
 fn settings(workers: u16) -> Settings {
-    let descriptors = descriptors::raise_limit();
+    let descriptors = system::raise_descriptor_limit();
     let others = RESERVED.min(descriptors / 2) + RESERVED_PER_WORKER * usize::from(workers);
     let max_connections = (descriptors.saturating_sub(others) / usize::from(workers)).max(1);
     Settings { max_connections, ..Settings::default() }

@@ -1,9 +1,8 @@
 //! The present values of the limits that stopped a load, and how to raise them.
 
 use super::sources;
-use crate::cli::descriptors;
 use crate::load::{Limit, Report};
-use std::fs;
+use crate::net::system;
 
 /// Adds to each limit that stopped the load its present value, and how to raise it.
 pub(super) fn explain(report: &mut Report, processes: usize) {
@@ -44,7 +43,7 @@ pub(super) fn explain(report: &mut Report, processes: usize) {
 }
 
 fn of_descriptors(connections: usize, processes: usize) -> (String, String) {
-    let limit = descriptors::raise_limit();
+    let limit = system::raise_descriptor_limit();
     let enough = connections.div_ceil(limit.saturating_sub(OTHERS).max(1)).max(processes + 1);
     (
         format!("{limit} for each process (ulimit -n)"),
@@ -53,7 +52,7 @@ fn of_descriptors(connections: usize, processes: usize) -> (String, String) {
 }
 
 fn of_ports(addresses: usize) -> (String, String) {
-    let now = sources::ports().map_or_else(String::new, |(low, high)| {
+    let now = system::ephemeral_ports().map_or_else(String::new, |(low, high)| {
         let count = sources::count(low, high);
         format!(
             "{count} for each of {addresses} source addresses (net.ipv4.ip_local_port_range={low} {high})"
@@ -64,17 +63,13 @@ fn of_ports(addresses: usize) -> (String, String) {
 
 /// Returns the value of a kernel setting with its name, or an empty text without it.
 fn sysctl(path: &str, name: &str) -> String {
-    let value = fs::read_to_string(format!("/proc/sys/{path}")).unwrap_or_default();
-    let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
-    if value.is_empty() { value } else { format!("{value} ({name})") }
+    system::kernel_setting(path).map_or_else(String::new, |value| format!("{value} ({name})"))
 }
 
 /// Returns the available memory.
 fn available() -> String {
-    let all = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = all.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.map_or_else(String::new, |kib| format!("{} MiB of memory available", kib / 1024))
+    system::available_memory()
+        .map_or_else(String::new, |kib| format!("{} MiB of memory available", kib / 1024))
 }
 
 fn with(one: String, other: String) -> String {

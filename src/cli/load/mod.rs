@@ -15,10 +15,10 @@ use super::{output, writer};
 use crate::endpoint::{ClientEndpoint, Registry};
 use crate::escape::EscapedJson;
 use crate::load::{LoadConfig, LoadTest as Running, PlanError, Report, Workload, json, svg};
+use crate::net::files::OutputFile;
 use crate::{ConnectTcp, Reactor};
 use clap::Args;
 use std::any::Any;
-use std::fs::File;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -336,21 +336,19 @@ fn print(report: &impl std::fmt::Display) -> io::Result<()> {
 /// The file for the picture. It is opened before the load, so that an unwritable path is reported
 /// early. Its old contents are kept until there is a picture to write.
 struct Picture<'a> {
-    file: File,
+    file: OutputFile,
     path: &'a Path,
 }
 
 impl Picture<'_> {
     fn open(path: &Path) -> Result<Picture<'_>, Failure> {
-        let file = File::options().write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|error| cannot_write(path, &error))?;
+        let file = OutputFile::open(path).map_err(|error| cannot_write(path, &error))?;
         Ok(Picture { file, path })
     }
 
     fn draw(mut self, report: &Report) -> Result<(), Failure> {
         // Only a regular file has a length to change.
-        let regular = self.file.metadata().is_ok_and(|metadata| metadata.is_file());
-        let emptied = if regular { self.file.set_len(0) } else { Ok(()) };
+        let emptied = if self.file.is_regular() { self.file.empty() } else { Ok(()) };
         let written = emptied.and_then(|()| self.file.write_all(svg::draw(report).as_bytes()));
         written.map_err(|error| cannot_write(self.path, &error))
     }

@@ -2,6 +2,7 @@
 
 use crate::ConnectTcp;
 use crate::load::{LoadConfig, Workload};
+use crate::net::system::ephemeral_ports;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Returns the loopback addresses that are needed for the plan's connections. Returns none if the
@@ -14,16 +15,12 @@ pub(super) fn spread(target: &ConnectTcp, plan: &LoadConfig) -> Vec<IpAddr> {
     let loopback = target.host == "localhost"
         || target.host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
     match loopback && target.bind.is_none() && plan.work != Workload::Churn {
-        true => addresses(plan.connections, ports().map_or(DEFAULT_PORTS, |(low, high)| count(low, high))),
+        true => addresses(
+            plan.connections,
+            ephemeral_ports().map_or(DEFAULT_PORTS, |(low, high)| count(low, high)),
+        ),
         false => Vec::new(),
     }
-}
-
-/// Returns the system's range of ephemeral ports, first and last. `None` if unknown.
-pub(super) fn ports() -> Option<(u16, u16)> {
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut ports = text.split_whitespace().map(|port| port.parse().ok());
-    Some((ports.next()??, ports.next()??))
 }
 
 /// Returns the number of ports in a range.

@@ -9,8 +9,9 @@ use super::Destination;
 use super::ipc::{self, Message};
 use super::live::{Live, Notifier};
 use super::{CLOSE_TIMEOUT, Role};
-use crate::cli::{Failure, descriptors, parent_pipe, writer};
+use crate::cli::{Failure, parent_pipe, writer};
 use crate::load::{LoadConfig, LoadTest, Report, Workload};
+use crate::net::system;
 use crate::{Phase, PhaseGuard, Reactor, RemoteHandle, Settings, SystemEvent};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -41,7 +42,7 @@ pub(super) struct ThreadGroup {
 impl ThreadGroup {
     /// Runs a load on `parts` threads, this one included, and merges their reports.
     pub(super) fn run(text: &str, plan: &LoadConfig, parts: usize, role: Role) -> Result<Report, Failure> {
-        descriptors::raise_limit();
+        system::raise_descriptor_limit();
         let mut reactor = Reactor::with_settings(settings(true))?;
         let group = ThreadGroup {
             text: text.into(),

@@ -43,7 +43,7 @@ use super::{
     Accepted, Address, Adopt, Answer, BusyPollStats, Close, Credentials, Event, ExitReason, Instant, Job,
     LookupId, LookupProgress, Net, NotAsked, Open, OpenError, OpenStep, Pipes, ProcessSignal, Readiness,
     ReceivedFds, RecvBatch, Signal, SocketOption, SpawnError, SpawnProcess, TerminalSize, ThreadLimits,
-    Token, Transmit, UnixAddress, Wake, Watch,
+    Token, Transmit, UnixAddress, Wake, Watch, system,
 };
 
 /// Settings of the driver, taken from the reactor's settings.
@@ -154,8 +154,7 @@ impl Net for OsDriver {
     }
 
     fn descriptor_limit(&self) -> usize {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+        system::descriptor_limit()
     }
 
     fn open(&mut self, token: Token, options: &Open) -> Result<(), OpenError> {

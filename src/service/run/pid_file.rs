@@ -1,22 +1,17 @@
 //! The pid file, which names the running process and prevents a second one.
 
 use crate::escape::Escaped;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use crate::net::files::{self, OutputFile};
+use crate::net::system;
+use crate::service::SimulationError;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
-
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
-
-use crate::service::SimulationError;
 
 /// A file with the id of this process. It is removed on drop.
 pub(in crate::service) struct PidFile {
     path: PathBuf,
-    file: File,
+    file: OutputFile,
 }
 
 impl PidFile {
@@ -26,30 +21,28 @@ impl PidFile {
         // Written under a temporary name and then linked, so that no process sees an empty file.
         let draft = beside(path, "new");
         // May be left over from an earlier process with the same id.
-        let _ = fs::remove_file(&draft);
-        // Readable for all users regardless of the umask, writable only for this one.
-        let mut new = File::options();
-        new.write(true).create_new(true).mode(0o644);
-        let mut file = new.open(&draft).map_err(failed)?;
-        let linked = writeln!(file, "{}", process::id()).map_err(failed).and_then(|()| link(&draft, path));
-        let _ = fs::remove_file(&draft);
+        let _ = files::remove(&draft);
+        // Readable for all users that the umask does not exclude, writable only for this one.
+        let mut file = OutputFile::create_new(&draft, 0o644).map_err(failed)?;
+        let written = file.write_all(format!("{}\n", process::id()).as_bytes());
+        let linked = written.map_err(failed).and_then(|()| link(&draft, path));
+        let _ = files::remove(&draft);
         linked.map(|()| PidFile { path: path.to_owned(), file })
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let found = fs::symlink_metadata(&self.path).and_then(|current| Ok((current, self.file.metadata()?)));
-        let removed = match found {
+        let removed = match self.file.is_at(&self.path) {
             // Another file has taken the place of this one.
-            Ok((current, ours)) if (current.dev(), current.ino()) != (ours.dev(), ours.ino()) => return,
-            Ok(_) => fs::remove_file(&self.path),
+            Ok(false) => return,
+            Ok(true) => files::remove(&self.path),
             Err(error) => Err(error),
         };
         if let Err(error) = removed {
             // After a change of user, the process may have no access to the folder. An empty file
             // counts as unused.
-            let emptied = self.file.set_len(0);
+            let emptied = self.file.empty();
             log::debug!(
                 "cannot remove {}, emptied instead ({emptied:?}): {}",
                 Escaped(self.path.display()),
@@ -62,7 +55,7 @@ impl Drop for PidFile {
 fn link(draft: &Path, path: &Path) -> Result<(), SimulationError> {
     let failed = |source| SimulationError::PidFile { path: path.to_owned(), source };
     for _ in 0..ATTEMPTS {
-        match fs::hard_link(draft, path) {
+        match files::link(draft, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             linked => return linked.map_err(failed),
         }
@@ -75,16 +68,16 @@ fn link(draft: &Path, path: &Path) -> Result<(), SimulationError> {
         // Rename the file first, then check it again, because another process may have replaced it
         // meanwhile.
         let old = beside(path, "old");
-        match fs::rename(path, &old) {
+        match files::rename(path, &old) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             renamed => renamed.map_err(failed)?,
         }
         let checked = read(&old).map_err(failed).and_then(|owner| refuse_if_alive(path, owner));
         if checked.is_err() {
             // Restore it, unless there is another file by now.
-            let _ = fs::hard_link(&old, path);
+            let _ = files::link(&old, path);
         }
-        let _ = fs::remove_file(&old);
+        let _ = files::remove(&old);
         checked?;
     }
     Err(failed(io::Error::other("other processes keep creating and removing it")))
@@ -96,18 +89,7 @@ fn read(path: &Path) -> io::Result<Option<u32>> {
         let text = "the file exists and does not contain a process id";
         io::Error::new(io::ErrorKind::InvalidData, text)
     };
-    // In a folder that other users can write to, the path may be a symbolic link or a FIFO that
-    // never ends.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Err(Errno::LOOP) => return Err(bad()),
-        opened => File::from(opened?),
-    };
-    if !file.metadata()?.is_file() {
-        return Err(bad());
-    }
-    let mut text = Vec::new();
-    file.take(MAX_LENGTH).read_to_end(&mut text)?;
+    let text = files::read_regular(path, MAX_LENGTH)?.ok_or_else(bad)?;
     match text.trim_ascii() {
         [] => Ok(None),
         text => {
@@ -119,9 +101,10 @@ fn read(path: &Path) -> io::Result<Option<u32>> {
 
 fn refuse_if_alive(path: &Path, owner: Option<u32>) -> Result<(), SimulationError> {
     let Some(owner) = owner.filter(|&owner| owner != process::id()) else { return Ok(()) };
-    let raw = i32::try_from(owner).ok().filter(|raw| *raw > 0);
-    let alive = raw.and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH));
-    if alive { Err(SimulationError::AlreadyRuns { path: path.to_owned(), process: owner }) } else { Ok(()) }
+    match system::is_running(owner) {
+        true => Err(SimulationError::AlreadyRuns { path: path.to_owned(), process: owner }),
+        false => Ok(()),
+    }
 }
 
 /// Returns a path in the same folder that is unique to this process.
@@ -139,6 +122,10 @@ const MAX_LENGTH: u64 = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use rustix::fs::Mode;
+
     use super::*;
 
     #[test]
