@@ -1,4 +1,8 @@
 //! A sender of a load: a connection or a datagram socket.
+//!
+//! `echo` and `churn` are the protocols of connections, `datagram` that of datagram sockets.
+//! `stream` and `pattern` are the bytes that they send and compare, `schedule` the times at which
+//! messages are due.
 
 mod churn;
 mod datagram;
