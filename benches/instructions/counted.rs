@@ -1,7 +1,7 @@
 //! What is counted in a process of its own: this bench's program, started again under callgrind, does one thing so many
 //! times and says how often it did.
 //!
-//! What needs somebody on the other side finds it in the process that counts: a thread that listens, and that answers with
+//! A peer, where one is needed, runs in the process that counts: a thread that listens, and that answers with
 //! blocking calls. One connection has one message under way, so that the turns of the loop are the same ones each time,
 //! however busy the machine is; lines come on 64 connections, those that belong together with one write.
 

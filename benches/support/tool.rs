@@ -145,7 +145,7 @@ fn summary(report: &str) -> Vec<(String, (f64, f64))> {
     rows
 }
 
-/// Where a tool's last report stays, for whoever wants to read more in it than the total.
+/// The path of a tool's last report, which has more than the total.
 fn report_path(tool: &str, kind: Kind, cell: Cell) -> PathBuf {
     let name = format!("{tool}.{}.{}", kind.name(), cell.to_string().replace(' ', "-"));
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)

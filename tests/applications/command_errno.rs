@@ -143,7 +143,7 @@ fn wrong(case: &Case, at_rest: usize) -> Option<String> {
     })
 }
 
-/// How many descriptors the command has when it serves and nobody is there.
+/// Number of descriptors of a command that serves and has no connection.
 #[expect(clippy::disallowed_methods, reason = "a peer that is not twistor")]
 fn descriptors_at_rest() -> usize {
     let mut echo = Running::start(&["echo", "--listen", "tcp:127.0.0.1:0"]);

@@ -228,7 +228,7 @@ fn a_signal_ends_it_early_with_a_report() {
     }
 }
 
-/// Echoes, and says at each message that somebody is there.
+/// Echoes, and reports each message on a channel.
 struct Telling(std::sync::mpsc::Sender<()>);
 
 impl Protocol for Telling {

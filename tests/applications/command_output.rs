@@ -39,7 +39,7 @@ fn shrink(pipe: impl AsFd) {
     drop(pipe);
 }
 
-/// A monitor of one door, several times, whose lines are long and many; nobody reads them yet.
+/// A monitor of one address, several times. Its lines are long and many, and are not read yet.
 fn unread(address: &str, more: &[&str]) -> Child {
     let targets: Vec<String> =
         (0..8).map(|number| format!("{number}{}=tcp://{address}", "-".repeat(60))).collect();

@@ -25,7 +25,7 @@ fn children(parent: i32) -> Vec<i32> {
     text.split_whitespace().map(|id| id.parse().unwrap()).collect()
 }
 
-/// Waits until a process is gone, waited for by whoever has it. It is told, not looked for.
+/// Waits until a process has ended and was reaped by its parent. A pidfd reports it.
 fn wait_for_the_end_of(process: i32) {
     let Some(id) = Pid::from_raw(process) else { return };
     let Ok(descriptor) = rustix::process::pidfd_open(id, rustix::process::PidfdFlags::empty()) else {
@@ -104,7 +104,7 @@ fn a_worker_that_dies_is_told_and_its_exit_code_is_kept() {
     let line =
         format!("twistor: worker 2 (process {}) ended: killed by SIGKILL; 2 of 3 continue", workers[1]);
     assert_eq!(told.next().unwrap().unwrap(), line);
-    // The others share the port, and nobody is sent where nobody is.
+    // The others share the port, and no connection goes to the dead process.
     let connections: Vec<TcpStream> = (0..16).map(|_| accepted(address)).collect();
     drop(connections);
     let ended = echo.end_by(Signal::TERM);

@@ -1,4 +1,4 @@
-//! The monitor and the traffic reader tell the truth about servers that nobody here wrote.
+//! The monitor and the traffic reader tell the truth about servers of other projects.
 //!
 //! Where such a server is not installed its test says so on stderr, and passes.
 

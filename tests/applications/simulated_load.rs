@@ -121,7 +121,7 @@ fn with_a_rate_exactly_what_was_due_is_sent() {
         let report = world(1, right).run(plan);
         assert!(report.is_success(), "{report}");
         assert_eq!((report.tally.messages, report.tally.unsent), (1000, 0));
-        assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO), "in virtual time nobody is late");
+        assert_eq!(report.tally.lateness.max(), Some(Duration::ZERO), "in virtual time no message is late");
     }
 }
 

@@ -102,7 +102,7 @@ fn a_connection_that_the_system_destroys_is_lost_and_no_other() {
 fn times_that_the_kernel_does_not_take_are_refused() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
-        let none = || Recorder::named("nobody", &Record::new());
+        let none = || Recorder::named("unused", &Record::new());
         for (keepalive, user_timeout, named) in [
             (Some(Duration::ZERO), None, "keepalive"),
             (Some(Duration::from_secs(36_000)), None, "keepalive"),

@@ -1,4 +1,4 @@
-//! Whatever is done with Deferreds, in whatever order: each that somebody waits for has one outcome, and nothing is left of them.
+//! Random operations on Deferreds in random order: each awaited one has one outcome, and nothing is left of them.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -174,7 +174,7 @@ impl Play {
             reactor.iterate(Some(Duration::from_millis(1))).unwrap();
         }
         assert!(self.ends.borrow().iter().all(|count| *count == 1), "{:?}", self.ends.borrow());
-        // What nobody waited for is over as well.
+        // Deferreds without a waiter are over as well.
         for _ in 0..3 {
             reactor.iterate(Some(Duration::ZERO)).unwrap();
         }
@@ -197,7 +197,7 @@ fn each_that_is_waited_for_has_one_outcome_and_nothing_is_left() {
             callbacks += count.get();
         }
         assert!(callbacks > 1000, "{callbacks} callbacks ran");
-        // Those that nobody looked at.
+        // Failures that were not handled.
         assert!(!world.logged().is_empty());
     });
 }

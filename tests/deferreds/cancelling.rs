@@ -1,4 +1,4 @@
-//! A Deferred that nobody wants any more is given up by whoever would have fired it, and fails as cancelled.
+//! A cancelled Deferred is given up by its producer, and fails as cancelled.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Long work cooperates: its tasks have their steps in turns, in slices, and starve nobody.
+//! Long work cooperates: its tasks have their steps in turns, in slices, and do not starve other work.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;

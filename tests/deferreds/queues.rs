@@ -288,7 +288,7 @@ fn of_several_queues_the_first_gives_and_others_lose_nothing() {
         turn(&mut reactor);
         assert_eq!(winner.take_outcome().unwrap().unwrap(), (0, 0));
         assert_eq!(value(queues[1].get().unwrap()), 1);
-        // And when nobody takes the winner's, nor all of them.
+        // The same if the winner's item is not taken, and if none is.
         queues[0].put(10).unwrap();
         queues[1].put(11).unwrap();
         let untaken = race(&handle, gets());

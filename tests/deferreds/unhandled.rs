@@ -1,4 +1,4 @@
-//! A failure that nobody looked at is logged, once, when it is dropped, with the place that made it.
+//! An unhandled failure is logged, once, when it is dropped, with the place that made it.
 
 use std::time::Duration;
 

@@ -67,7 +67,7 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             let turns = reactor.statistics().turns - turns;
             assert!(turns <= 3 * 10, "{turns} turns");
             assert_eq!(reactor.statistics().accepts_shed, 10 + 10);
-            // and makes none while nobody waits.
+            // and makes none while the backlog is empty.
             let slept = Record::new();
             let note = slept.clone();
             reactor.call_later(2 * RETRY_DELAY, move |_| note.add("slept"));
@@ -76,7 +76,7 @@ fn peers_are_closed_others_go_on_and_the_port_serves_again() {
             let logged = world.logged();
             assert!((1..=1 + began.elapsed().as_secs()).contains(&(logged.len() as u64)), "{logged:?}");
             assert!(logged.iter().all(|line| line.contains("out of descriptors")), "{logged:?}");
-            assert_eq!(reactor.statistics().accepts, before.accepts, "nobody was served meanwhile");
+            assert_eq!(reactor.statistics().accepts, before.accepts, "no connection was served meanwhile");
 
             drop((all, waiting));
             let again = world.connect(listener.address());

@@ -13,7 +13,7 @@ use rustix::process::{Signal, getpid, kill_process};
 fn a_loop_that_is_interrupted_again_and_again_does_its_work() {
     child::alone(test_path(a_loop_that_is_interrupted_again_and_again_does_its_work), "", || {
         on_the_real_network("signals interrupt a poll of the system", |world| {
-            // A handler that does nothing: the poll is interrupted, and nobody tells the reactor why.
+            // A handler that does nothing: the poll is interrupted, and the reactor does not learn why.
             let handled = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register(Signal::USR2.as_raw(), Arc::clone(&handled)).unwrap();
             let enough = Arc::new(AtomicBool::new(false));

@@ -89,7 +89,7 @@ fn a_server_without_descriptors_goes_on_when_it_has_some_again() {
     });
     let unserved = judge::unserved(&outcome.book);
     let mut wrong = Vec::new();
-    wrong.extend((outcome.server.accepts_shed == 0).then(|| "nobody was shed".to_owned()));
+    wrong.extend((outcome.server.accepts_shed == 0).then(|| "no connection was shed".to_owned()));
     wrong.extend(unserved.iter().find(|number| is_late(**number)).map(|number| format!("{number} unserved")));
     wrong.extend(
         (unserved.len() as u64 > outcome.server.accepts_shed).then(|| format!("{unserved:?} unserved")),

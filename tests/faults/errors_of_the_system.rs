@@ -26,7 +26,7 @@ impl Protocol for Echo {
 
 #[test]
 fn a_read_that_finds_nothing_is_no_end_and_no_data() {
-    // Bytes that an edge promised are not there yet: the next edge brings them; nothing is lost, nobody spins.
+    // Bytes that an edge promised are not there yet: the next edge brings them; nothing is lost, and the loop does not spin.
     let name = test_path(a_read_that_finds_nothing_is_no_end_and_no_data);
     let tampering = "-e trace=recvfrom -e inject=recvfrom:error=EAGAIN:when=1";
     let traced = under_strace(name, tampering, |world| {

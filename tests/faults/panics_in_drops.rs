@@ -1,4 +1,4 @@
-//! A panic in the drop of what a program handed over concerns nobody, and is logged once.
+//! A panic in the drop of what a program handed over disturbs nothing else, and is logged once.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -89,7 +89,7 @@ fn a_panic_in_the_drop_of_a_call_concerns_nobody() {
             if what == "made" {
                 transport
                     .call_later(Duration::ZERO, |_: &mut Recorder, transport| transport.abort_connection());
-                // Due at the same instant, when there is nobody to call any more; and one that is far away.
+                // Due at the same instant, when the protocol is gone; and one that is far away.
                 for delay in [Duration::ZERO, Duration::from_secs(60)] {
                     let rude = RudeToDrop;
                     transport.call_later(delay, move |_: &mut Recorder, _| drop(rude));

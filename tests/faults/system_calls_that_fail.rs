@@ -30,7 +30,7 @@ impl Protocol for Echo {
 fn is_the_child(test: &str) -> bool {
     let Ok(port) = env::var("PORT_OF_THE_CHILD") else { return false };
     assert!(child::begin(test, "").is_none());
-    // One at a time: whoever comes again while connections are closed for want of descriptors is not among them.
+    // One at a time: a client that retries while connections are shed is not shed with them.
     let settings = Settings { accepts_per_turn: 1, ..Settings::default() };
     let mut reactor = Reactor::with_settings(settings).unwrap();
     reactor.listen_tcp(format!("127.0.0.1:{port}"), || Echo).unwrap();
@@ -61,7 +61,7 @@ fn served_while(test: &str, call: &str, error: &str, when: &str) -> usize {
     let mut child = child::begin(test, &strace).unwrap();
     child.says("serves");
     let served = (0..20).filter_map(|_| talk(port)).count();
-    // Any of these may be the one that fails, until nobody listens any more.
+    // Any of these may be the one that fails, until the listener is closed.
     for _ in 0..200 {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { break };
         let _ = stream.write_all(b"stop");

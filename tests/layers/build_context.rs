@@ -135,7 +135,7 @@ fn whoever_rejects_in_either_call_closes_the_connection() {
         let behind_layers =
             layered(Policy::new(once(closing(), &Record::new())).at_build(rejects), || Handshake);
         assert_eq!(events(world, behind_layers, &record), [""; 0]);
-        // Nobody rejects.
+        // Without a rejection.
         assert!(!events(world, Policy::new(once(closing(), &Record::new())), &record).is_empty());
     });
 }

@@ -151,7 +151,7 @@ fn outcome(world: &World, receiving: &ProxyOptions, bytes: &[u8], finish: bool) 
     drop(peer);
     world.run_until(&mut reactor, "lost", |_| !reasons.borrow().is_empty());
     assert!(record.events().is_empty(), "the protocol never was");
-    assert_eq!(reactor.connections(), [innocent], "nobody else is touched");
+    assert_eq!(reactor.connections(), [innocent], "the other connection is untouched");
     reactor.transport(innocent).unwrap().abort_connection();
     world.close(&mut reactor, &listener);
     reasons.take().remove(0)

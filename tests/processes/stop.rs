@@ -100,7 +100,7 @@ fn a_reactor_that_is_dropped_takes_its_children_with_it() {
         };
         spawn(&mut reactor, what);
         drop(reactor);
-        assert_eq!(std::io::read_to_string(read).unwrap(), "", "nobody holds it open any more");
+        assert_eq!(std::io::read_to_string(read).unwrap(), "", "no process holds it open any more");
         assert_eq!(zombies(), 0);
     });
 }

@@ -24,7 +24,7 @@ impl Protocol for Outer {
             handler.record.add("handler");
             transport.write(b"from the handler");
         });
-        transport.call_later(Duration::ZERO, |_: &mut String, _| panic!("nobody is of this type"));
+        transport.call_later(Duration::ZERO, |_: &mut String, _| panic!("no protocol has this type"));
     }
 
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}

@@ -74,7 +74,7 @@ fn a_descriptor_in_hand_is_an_endpoint_once() {
         meets(world, &endpoint, &client);
         let error = endpoint.listen(&mut world.reactor(), Box::new(idle_protocol)).unwrap_err();
         assert_eq!(refusal(error), (format!("fd:{number}"), "it was used already".to_owned()));
-        // One that nobody listened on is closed with its endpoint: the world counts.
+        // An unused socket is closed with its endpoint: the world counts.
         drop(Adopted::new(TcpListener::bind("127.0.0.1:0").unwrap()));
     });
 }

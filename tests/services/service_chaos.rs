@@ -58,7 +58,7 @@ fn look(reactor: &mut Reactor, greeted: Greeted, preparation: twistor::service::
     if greeted.get() {
         return preparation.done();
     }
-    // Nobody else knows of it: the connection is gone.
+    // The protocol has dropped its copy: the connection is gone.
     if Rc::strong_count(&greeted) == 1 {
         return preparation.failed("it is gone");
     }

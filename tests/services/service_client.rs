@@ -59,7 +59,7 @@ fn stop(world: &World, service: &ClientService, reactor: &mut Reactor) {
     assert_eq!(service.state(), ClientState::Stopped);
 }
 
-/// What somebody who waits was told.
+/// The result of a wait for the connection.
 type Answer = Rc<RefCell<Option<Result<ConnectionId, ClientServiceError>>>>;
 
 fn ask(service: &ClientService, reactor: &mut Reactor) -> Answer {

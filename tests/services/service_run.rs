@@ -147,7 +147,7 @@ fn what_its_user_can_put_right_has_exit_code_2() {
         let test = test_path(what_its_user_can_put_right_has_exit_code_2);
         let case = std::env::var("CASE").unwrap_or_default();
         let settings = RunSettings {
-            user: (case == "user").then(|| "nobody of this name".to_owned()),
+            user: (case == "user").then(|| "no user of this name".to_owned()),
             group: (case == "group").then(|| "no group of this name".to_owned()),
             pid_file: (case == "pid").then(|| "/nowhere/at/all.pid".into()),
             ..RunSettings::default()
@@ -178,7 +178,7 @@ fn what_its_user_can_put_right_has_exit_code_2() {
             _ => Box::new(BadAddress),
         };
         for (case, complaint) in [
-            ("user", "there is no user \"nobody of this name\""),
+            ("user", "there is no user \"no user of this name\""),
             ("group", "there is no group \"no group of this name\""),
             ("pid", "pid file /nowhere/at/all.pid: No such file or directory (os error 2)"),
             ("name", "the service name \"web\" is taken"),

@@ -163,7 +163,7 @@ fn echoes_are_correct_before_a_disaster_and_resume_afterwards() {
             .start_chaos(Chaos { mean_duration: Duration::from_millis(300), ..Chaos::draw(&mut random) });
         simulation.run_for(Duration::from_secs(60)).unwrap();
         simulation.stop_chaos();
-        assert!(ends.borrow().len() <= 5, "somebody was lost twice: {:?}", ends.borrow());
+        assert!(ends.borrow().len() <= 5, "a connection was lost twice: {:?}", ends.borrow());
         let before = ends.borrow().len();
         call(simulation, "late", 100_000, &ends);
         simulation.run_for(Duration::from_secs(60)).unwrap();

@@ -422,7 +422,7 @@ fn a_name_leads_to_its_host_and_so_do_all_its_addresses() {
     ] {
         assert_eq!(connects(&mut simulation, near, to), format!("made {found}"), "{to}");
     }
-    assert_eq!(connects(&mut simulation, near, "nobody:80"), "failed Unresolved");
+    assert_eq!(connects(&mut simulation, near, "unknown:80"), "failed Unresolved");
     assert_eq!(connects(&mut simulation, near, "203.0.113.8:80"), "failed NoRoute");
     assert_eq!(connects(&mut simulation, near, "localhost:80"), "failed Refused", "that is itself");
     assert_eq!(simulation.addresses(far).len(), 3);

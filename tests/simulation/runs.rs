@@ -224,7 +224,7 @@ fn a_failed_boot_fails_a_restart_and_a_run_with_chaos() {
         false => reactor.listen_tcp("203.0.113.1:80", idle_protocol).map(drop),
     };
     simulation.boot(host, boot).unwrap();
-    assert!(simulation.restart(host).is_err(), "the address is nobody's");
+    assert!(simulation.restart(host).is_err(), "no host has the address");
     simulation.start_chaos(Chaos { strikes: vec![FaultKind::Kill], ..Chaos::default() });
     let error = simulation.run_for(60 * SECOND).unwrap_err();
     assert!(matches!(&error, SimulationError::Failed { host, .. } if host == "server"), "{error}");

@@ -436,7 +436,7 @@ fn a_socket_that_is_closed_is_told_of_nothing_that_had_come() {
 
 #[test]
 fn datagrams_from_strangers_before_the_connect_are_discarded() {
-    on_the_real_network("a socket of somebody else's, which was bound first and connected later", |world| {
+    on_the_real_network("a foreign socket, which was bound first and connected later", |world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let [socket, peer, stranger] = [(); 3].map(|()| plain("127.0.0.1:0"));

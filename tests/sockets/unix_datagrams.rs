@@ -323,7 +323,7 @@ fn however_much_is_asked_for_no_more_than_256_kib_come_whole() {
 
 #[test]
 fn a_peer_that_reconnects_is_reported_once_and_its_data_arrives() {
-    on_the_real_network("sockets of somebody else's, whose peer changes", |world| {
+    on_the_real_network("foreign sockets, whose peer changes", |world| {
         let mut reactor = world.reactor();
         let [one, two, three] = ["one", "two", "three"].map(|what| path(world, what));
         let bind = |name: &UnixAddress| Plain::bind(name.path().unwrap()).unwrap();

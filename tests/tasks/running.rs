@@ -223,14 +223,14 @@ fn a_panic_while_dropping_an_unwanted_result_is_contained() {
     struct Bad;
     impl Drop for Bad {
         fn drop(&mut self) {
-            panic!("nobody wants it");
+            panic!("dropping fails");
         }
     }
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         reactor.spawn(async { Bad }).detach();
         reactor.block_on(async { yield_now().await }).unwrap();
-        assert!(world.logged().concat().contains("nobody wants it"));
+        assert!(world.logged().concat().contains("dropping fails"));
         assert!(Handle::current().is_err());
         assert_nothing_left(&reactor);
     });
@@ -552,7 +552,7 @@ fn a_reactor_can_be_reached_inside_a_task_and_by_one_at_a_time() {
         });
         assert!(seen.unwrap() <= reactor.now());
         assert!(Handle::current().is_err());
-        // What was left over of the inner one wakes nobody.
+        // Wake-ups left over from the inner one have no effect.
         turns(&mut reactor, 2);
     });
 }

@@ -35,7 +35,7 @@ async fn client() -> Outcome {
     let mut socket = open_datagram("udp:10.0.0.1:9").await?;
     for _ in 0..2 {
         socket.send(b"hello?")?;
-        // Nobody may be there any more.
+        // The peer may be gone.
         let answer = twistor::task::timeout(Duration::from_secs(1), socket.recv()).await;
         assert!(!answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer != b"hello!")));
     }
@@ -103,7 +103,7 @@ fn run(seed: u64, client_polls: Option<usize>, handler_polls: Option<usize>) -> 
     let asking = async move {
         let ended = cut(client_polls, client()).await;
         if handler_polls.is_none() {
-            // Nobody else is to blame.
+            // Only the client was cancelled.
             assert!(ended.as_ref().is_none_or(Result::is_ok), "{ended:?}");
         }
         seen.client.set(Some(ended.is_some()));
@@ -123,7 +123,7 @@ fn run(seed: u64, client_polls: Option<usize>, handler_polls: Option<usize>) -> 
     ends
 }
 
-/// Serves until nobody has called for ten seconds, or the end.
+/// Serves until there was no connection for ten seconds, or the end.
 fn serve(simulation: &mut Simulation, host: Host, polls: Option<usize>, ends: &Rc<Ends>) {
     let seen = Rc::clone(ends);
     let handle = async move |reader: StreamReader, writer: StreamWriter| {

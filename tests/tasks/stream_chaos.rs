@@ -10,7 +10,7 @@ use twistor::sim::{Chaos, FaultKind, Host, Random, Simulation};
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::task::{join, sleep, timeout};
 
-/// How long somebody waits for anything.
+/// The limit of every wait.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;

@@ -90,7 +90,7 @@ fn without_its_reader_a_writer_goes_on_and_input_is_discarded() {
                 })
                 .unwrap();
             let (mut reader, writer) = open_connection(server.address()).await.unwrap();
-            // More than fits anywhere, if nobody took it.
+            // More than fits into all buffers, if it is not read.
             for _ in 0..200 {
                 writer.write(&[0; 50_000]);
                 writer.drain().await.unwrap();

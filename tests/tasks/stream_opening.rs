@@ -173,7 +173,7 @@ fn an_immediate_close_by_the_peer_is_an_end_not_an_open_error() {
             let server = start_server("127.0.0.1:0", async |_: StreamReader, _: StreamWriter| {}).unwrap();
             let (mut reader, writer) = open_connection(server.address()).await.unwrap();
             let (chunk, ()) = join(reader.read_chunk(9), async { writer.write(b"x") }).await;
-            // It may be a reset that is seen first, by the byte that nobody read.
+            // The reset may be seen first: it answers the byte that was not read.
             assert!(matches!(chunk, Ok(b"") | Err(StreamError::Lost(Reason::Lost(_)))), "{chunk:?}");
         });
     });

@@ -238,7 +238,7 @@ fn a_reader_that_does_not_read_stops_the_peer() {
                 }
             };
             let mut send = std::pin::pin!(send);
-            assert!(timeout(25 * MOMENT, &mut send).await.is_err(), "nobody stopped it");
+            assert!(timeout(25 * MOMENT, &mut send).await.is_err(), "the writer was not stopped");
             send.await;
             writer.write_eof();
             server.close();

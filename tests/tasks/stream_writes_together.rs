@@ -1,4 +1,4 @@
-//! What a task writes between two waits is handed to the system in one call, in the order of the writes, whoever else writes.
+//! What a task writes between two waits is handed to the system in one call, in the order of the writes, also if other tasks write.
 
 use std::cell::Cell;
 use std::rc::Rc;

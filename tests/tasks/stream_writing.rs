@@ -233,7 +233,7 @@ fn a_writer_can_be_used_where_no_task_is_polled() {
                 Handle::current().unwrap().call(move |_| {
                     there.write(b"from a call, ");
                     there.write_sequence(&[b"in ", b"order, "]);
-                    assert_eq!(there.write_buffer_size(), 0, "nobody can say");
+                    assert_eq!(there.write_buffer_size(), 0, "unknown outside of the task");
                 });
                 writer.write(b"a task before it, ");
                 if sleeps {

@@ -173,7 +173,7 @@ fn a_thread_that_waits_for_room_stands_in_the_same_line() {
             yield_now().await;
             yield_now().await;
             let mut order = vec![receiver.recv().await.unwrap()];
-            // There is room, and somebody waits for it.
+            // There is room, and a sender waits for it.
             let thread = std::thread::spawn(move || sender.send_blocking(2));
             while let Some(number) = receiver.recv().await {
                 order.push(number);

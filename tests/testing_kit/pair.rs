@@ -154,8 +154,8 @@ fn bytes_on_the_wire_can_be_dropped_changed_and_made_up() {
     pair.server.feed(&taken.to_ascii_uppercase());
     pair.flush();
     assert_eq!(heard(&mut pair.client), b"CHANGE ME");
-    pair.client.feed(b"nobody sent this");
-    assert_eq!(heard(&mut pair.client), b"nobody sent this");
+    pair.client.feed(b"not from the peer");
+    assert_eq!(heard(&mut pair.client), b"not from the peer");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn one_that_does_not_read_pushes_back_until_the_other_pauses() {
         write(&mut pair.server, &[b'x'; 1000]);
         written += 1000;
         carried += pair.flush();
-        assert!(written < 1_000_000, "nobody pushes back");
+        assert!(written < 1_000_000, "there is no backpressure");
     }
     pair.client.with(|_, transport| transport.resume_reading());
     pair.flush();
@@ -242,7 +242,7 @@ fn a_wire_joins_whatever_two_peers_there_are() {
         transport.write(b"x");
         transport.lose_connection();
     });
-    // The answer as well, which nobody wants any more.
+    // The answer as well, which the server no longer reads.
     assert_eq!(wire.flush(&mut peer, &mut server), 7);
     assert_eq!(peer.end(), Some(PeerEnd::Finished));
     assert_eq!(memory.reactor().statistics().connections_lost, 1);

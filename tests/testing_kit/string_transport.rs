@@ -329,7 +329,7 @@ fn the_protocol_is_there_before_and_after_the_end() {
     let host = transport.with(|seen, transport| {
         assert_eq!((seen.closed, &seen.lost), (1, &Some(Reason::Done)));
         assert!(transport.is_closing());
-        // Nobody hears it.
+        // It is discarded.
         transport.write(b"hello?");
         seen.data.clear();
         transport.host()

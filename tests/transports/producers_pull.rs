@@ -159,7 +159,7 @@ fn an_abort_inside_it_ends_the_asking() {
         let record = Record::new();
         let (id, _peer) = connection(world, &mut reactor, Recorder::new(&record));
         let producer = Pull::new(&record, |transport| {
-            transport.write(b"for nobody");
+            transport.write(b"discarded");
             transport.abort_connection();
         });
         register(&mut reactor, id, producer);

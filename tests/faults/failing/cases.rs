@@ -38,7 +38,7 @@ pub fn calls() -> impl Iterator<Item = (Side, CallKind)> {
 
 /// Calls that a side never makes, and why: the matrix has no cases for them, and a test sees to it that this is true.
 pub const NEVER: &[(Side, CallKind, &str)] = &[
-    (Side::Server, CallKind::Connect, "it calls nobody"),
+    (Side::Server, CallKind::Connect, "it does not connect"),
     (Side::Server, CallKind::PeerAddress, "an accept brings the peer's address with it"),
     (
         Side::Server,

@@ -15,7 +15,7 @@ pub enum Harm {
     Connection,
     /// One attempt to connect fails, and its reason has the error.
     Attempt,
-    /// One of those that nobody answers hears this error instead of the refusal.
+    /// One client of a port without a listener gets this error instead of the refusal.
     Refusal,
     /// A listener could not listen: its caller was told why.
     Listener,
@@ -51,7 +51,7 @@ pub fn in_any_case(simulation: &Simulation, place: &Place) -> Vec<String> {
             check(end.made == 1 && is_whole(end), &|| format!("served: {}", describe(end)));
             let counterpart = end.client.and_then(|number| book.clients.get(&number));
             let clean = |end: &End| end.lost == [Reason::Done];
-            // Whoever sent got all of it back, if both ends were closed cleanly.
+            // A sender got all of it back, if both ends were closed cleanly.
             let whole = counterpart
                 .is_none_or(|client| !clean(client) || !clean(end) || client.received == end.received);
             check(whole, &|| format!("bytes are missing although it was closed cleanly: {}", describe(end)));
@@ -121,7 +121,7 @@ pub fn of_a_failure(outcome: &Outcome, harm: Harm, code: i32, on_server: bool) -
     let most = if harm == Waiting { shed } else { one(&[Connection, Attempt, Accepted, Name, Late]) };
     let least = one(&[Attempt, Accepted]);
     let is_refusal = code == twistor::sim::Errno::ECONNREFUSED.raw();
-    // One attempt of those that nobody would have answered may be the one that failed.
+    // The attempt that failed may be one to a port without a listener.
     check("clients not served", unserved, 0..=most);
     check("connections lost with this error", lost, one(&[Connection])..=one(&[Connection]));
     if !is_refusal {

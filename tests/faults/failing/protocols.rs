@@ -18,7 +18,7 @@ impl Protocol for Served {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         self.seen(|end| end.made += 1);
         transport.host();
-        // Whether it can be set is nobody's loss.
+        // The test does not depend on this option.
         let _ = transport.set_tcp_nodelay(true);
         transport.call_later(IDLE, |served: &mut Served, transport| {
             served.book.borrow_mut().idle += 1;

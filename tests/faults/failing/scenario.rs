@@ -99,7 +99,7 @@ pub fn by_name(number: usize) -> bool {
     number % 2 == 1
 }
 
-/// Whether it asks where nobody listens.
+/// Whether this client connects to a port without a listener.
 pub fn is_refused(number: usize) -> bool {
     (CLIENTS..CLIENTS + REFUSED).contains(&number)
 }
@@ -188,7 +188,7 @@ fn work(reactor: &mut Reactor, book: &Shared) {
     reactor.call_later(BEGIN, move |reactor| never.cancel(reactor).unwrap());
 }
 
-/// Ports that are listened on, clients that talk to them, clients that ask where nobody listens, and those that come when
+/// Ports that are listened on, clients that talk to them, clients of a port without a listener, and those that come when
 /// everything else is over.
 pub const PORTS: u16 = 10;
 const CLIENTS: usize = 24;

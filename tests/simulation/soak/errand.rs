@@ -105,6 +105,6 @@ async fn with_another(ledger: &Ledger, depth: u64) -> u64 {
                 0
             })
         }
-        _ => helper.await.expect("nobody cancelled it"),
+        _ => helper.await.expect("it was not cancelled"),
     }
 }

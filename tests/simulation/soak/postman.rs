@@ -247,7 +247,7 @@ impl DatagramProtocol for Correspondent {
     }
 
     fn datagram_received(&mut self, _: &mut DatagramTransport<'_>, _: &[u8], _: &Address) {
-        panic!("nobody answers");
+        panic!("no answer was expected");
     }
 
     fn send_failed(&mut self, _: &mut DatagramTransport<'_>, _: Option<&Address>, _: &SystemError) {

@@ -313,7 +313,7 @@ impl Protocol for Wanderer {
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
         self.check(transport);
-        assert!(!data.is_empty() || self.again, "nothing came, and nobody asked");
+        assert!(!data.is_empty() || self.again, "no data came, and none was asked for");
         if self.again {
             assert!(data.is_empty(), "what is told again comes first");
             self.again = false;

@@ -169,7 +169,7 @@ impl BackEnd {
                 _ => panic!("{signal} has no name here yet"),
             }),
             BackEnd::Simulated(network, host) => {
-                assert!(network.signal(*host, signal), "nobody watches {signal}");
+                assert!(network.signal(*host, signal), "no process watches {signal}");
             }
         }
     }
