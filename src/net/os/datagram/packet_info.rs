@@ -1,4 +1,4 @@
-//! The local address of a datagram: the destination of a received one, and the origin of a sent one.
+//! The local address of a datagram: the destination of a received one, the origin of a sent one.
 //! (IP_PKTINFO, IPV6_PKTINFO.)
 
 use std::io;
