@@ -15,7 +15,8 @@ pub(super) fn clock() -> Instant {
 }
 
 /// The system's monotonic clock in nanoseconds. Half the instructions of `std::time::Instant`,
-/// whose differences are made of seconds and nanoseconds.
+/// whose differences are made of seconds and nanoseconds. Not by `rustix`, which reads the vDSO by
+/// itself and crashes under valgrind, where there is none.
 fn monotonic() -> u64 {
     // It fails only for a clock that does not exist, and POSIX has this one.
     let Ok(time) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
