@@ -6,11 +6,11 @@ use super::terminal::Terminal;
 use super::writer::{self, Out};
 use super::{Failure, Outcome, number, print_error, span};
 use crate::monitor::{
-    Event, JsonReporter, Kind, LiveTable, Monitor as Watcher, MonitorSettings, Reporter, Screen, Size,
-    Summary, Target, TextReporter, View,
+    Event, Kind, LiveTable, Monitor as Watcher, MonitorSettings, Reporter, Screen, Size, Summary, Target,
+    View,
 };
 use crate::net::system;
-use crate::report::{HumanDuration, Schedule};
+use crate::report::{HumanDuration, JsonReporter, Schedule, TextReporter};
 use crate::service::Backoff;
 use crate::{Phase, Reactor, Signal, SystemEvent};
 use clap::Args;
@@ -144,7 +144,7 @@ impl Monitor {
             (true, _) => Box::new(JsonReporter::new(writer::stdout())),
             (false, true) => {
                 let (out, clock) = (Frames(writer::stdout()), output::clock(false));
-                let page = LiveTable::new(out, clock, output::palette(), names, Rc::clone(&size));
+                let page = LiveTable::new(out, clock, output::palette(), Rc::clone(&size));
                 Box::new(page.with_view(view.clone()))
             }
             (false, false) => {

@@ -4,10 +4,8 @@ use super::{Failure, Outcome, number, span};
 use super::{output, writer};
 use crate::endpoint::Registry;
 use crate::escape::Escaped;
-use crate::report::Schedule;
-use crate::traffic::{
-    Feed, FeedObserver, FeedReader as Reader, FeedSettings, JsonObserver, Pointer, PointerError, TextObserver,
-};
+use crate::report::{JsonReporter, Schedule, TextReporter};
+use crate::traffic::{Feed, FeedObserver, FeedReader as Reader, FeedSettings, Pointer, PointerError};
 use crate::{Phase, Reactor, SystemEvent};
 use clap::Args;
 use std::cell::Cell;
@@ -88,9 +86,9 @@ impl Traffic {
         }
         let names = output::width_of(feeds.iter().map(|feed| feed.name.as_str()));
         let observer: Box<dyn FeedObserver> = match self.json {
-            true => Box::new(JsonObserver::new(writer::stdout())),
+            true => Box::new(JsonReporter::new(writer::stdout())),
             false => {
-                Box::new(TextObserver::new(writer::stdout(), output::clock(true), output::palette(), names))
+                Box::new(TextReporter::new(writer::stdout(), output::clock(true), output::palette(), names))
             }
         };
         let mut reactor = Reactor::new()?;

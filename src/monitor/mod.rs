@@ -1,13 +1,15 @@
 //! A network monitor: held connections, whose loss is reported, and timed probes.
 //!
 //! [`Monitor`] watches [`Target`]s from a [`Reactor`](crate::Reactor) and reports to a
-//! [`Reporter`]: [`TextReporter`] for people, [`JsonReporter`] for machines, [`LiveTable`] for a
-//! terminal, or a custom one. It performs no output of its own and reads only the reactor's clock,
-//! so it also runs on a simulated network.
+//! [`Reporter`]: [`TextReporter`](crate::report::TextReporter) for people,
+//! [`JsonReporter`](crate::report::JsonReporter) for machines, [`LiveTable`] for a terminal, or a
+//! custom one. It performs no output of its own and reads only the reactor's clock, so it also runs
+//! on a simulated network.
 //!
 //! ```no_run
 //! use twistor::Reactor;
-//! use twistor::monitor::{JsonReporter, Monitor, MonitorSettings};
+//! use twistor::monitor::{Monitor, MonitorSettings};
+//! use twistor::report::JsonReporter;
 //!
 //! let mut reactor = Reactor::new()?;
 //! let targets = vec!["hold://127.0.0.1:22".parse()?, "tcp://localhost:80".parse()?];
@@ -25,7 +27,8 @@
 mod cause;
 mod grid;
 mod json;
-mod lines;
+#[expect(clippy::module_inception, reason = "the noun of the module")]
+mod monitor;
 mod page;
 mod probe;
 mod recent;
@@ -33,13 +36,12 @@ mod reporter;
 mod settings;
 mod sparkline;
 mod target;
+mod text;
 mod track;
 mod view;
-mod watching;
 
 pub use cause::DownCause;
-pub use json::JsonReporter;
-pub use lines::TextReporter;
+pub use monitor::Monitor;
 pub use page::{LiveTable, Screen, Size};
 pub use recent::{History, Sample};
 pub use reporter::{Event, Reporter, Row, Summary};
@@ -47,4 +49,3 @@ pub use settings::MonitorSettings;
 pub use target::{Kind, Target, TargetError};
 pub use track::{Change, Retry, State, TargetSummary, TargetTracker};
 pub use view::View;
-pub use watching::Monitor;

@@ -3,8 +3,8 @@
 //! A target has one connector for its whole life. It stays idle between probes, so that a probe
 //! only costs a small protocol object.
 
+use super::monitor::{Holds, Monitor};
 use super::track::TargetTracker;
-use super::watching::{Holds, Monitor};
 use crate::{BuildContext, ClientFactory, Connector, Factory, Protocol, Reason, Transport};
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! MonitorSettings of a monitor.
+//! Settings of a monitor.
 
 use crate::service::Backoff;
 use std::time::Duration;

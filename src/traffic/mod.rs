@@ -7,13 +7,14 @@
 //!
 //! ```no_run
 //! use twistor::Reactor;
-//! use twistor::traffic::{Feed, FeedReader, FeedSettings, JsonObserver};
+//! use twistor::report::JsonReporter;
+//! use twistor::traffic::{Feed, FeedReader, FeedSettings};
 //!
 //! let mut reactor = Reactor::new()?;
 //! let feeds = vec![Feed::new("http://127.0.0.1:8080/roads.json".parse()?)];
 //! let fields = vec!["/congestion/level".parse()?];
 //! let settings = FeedSettings { fields, ..FeedSettings::default() };
-//! FeedReader::start(&mut reactor, feeds, settings, JsonObserver::new(std::io::stdout()));
+//! FeedReader::start(&mut reactor, feeds, settings, JsonReporter::new(std::io::stdout()));
 //! reactor.run()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -28,18 +29,16 @@
 mod age;
 mod body;
 mod feed;
+mod feed_reader;
 mod json;
-mod lines;
 mod observer;
 mod payload;
 mod reading;
-mod watching;
+mod text;
 
 pub use age::{Age, AgeSource};
 pub use feed::{Feed, Pointer, PointerError};
-pub use json::JsonObserver;
-pub use lines::TextObserver;
+pub use feed_reader::{FeedReader, FeedSettings};
 pub use observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
 pub use payload::{PayloadError, PayloadLimits, Problem};
 pub use reading::{Difference, Reading, Value, Values};
-pub use watching::{FeedReader, FeedSettings};

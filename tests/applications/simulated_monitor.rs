@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use twistor::monitor::JsonReporter;
 use twistor::monitor::{Change, DownCause, Event, Monitor, MonitorSettings, Target};
+use twistor::report::JsonReporter;
 use twistor::sim::{
     CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Packet, PacketKind, Random, Rule, Simulation,
     Verdict,
@@ -371,24 +371,24 @@ fn a_monitor_that_is_stopped_leaves_nothing_open() {
 
 // -- peers that close, and trouble of one's own --
 
-/// Says `greeting` first, and closes the connection after `patience`.
+/// Says `greeting` first, and closes the connection after `lifetime`.
 struct Closing {
     greeting: &'static [u8],
-    patience: Duration,
+    lifetime: Duration,
 }
 
 impl Protocol for Closing {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         transport.write(self.greeting);
-        transport.call_later(self.patience, |_: &mut Closing, transport| transport.lose_connection());
+        transport.call_later(self.lifetime, |_: &mut Closing, transport| transport.lose_connection());
     }
 
     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 }
 
-fn closing_server(simulation: &mut Simulation, greeting: &'static [u8], patience: Duration) -> Host {
+fn closing_server(simulation: &mut Simulation, greeting: &'static [u8], lifetime: Duration) -> Host {
     let host = simulation.host("server");
-    let serve = move || Closing { greeting, patience };
+    let serve = move || Closing { greeting, lifetime };
     simulation.boot(host, move |reactor| reactor.listen_tcp("0.0.0.0:80", serve).map(drop)).unwrap();
     host
 }
@@ -453,16 +453,16 @@ fn a_clean_close_without_a_reconnect_is_down_from_the_close() {
     assert_eq!(told[1].wall.duration_since(told[0].wall).unwrap(), down_for);
 }
 
-/// Closes its first connection after a minute, and resets the others after `patience`.
+/// Closes its first connection after a minute, and resets the others after `lifetime`.
 struct Dying {
     first: bool,
-    patience: Duration,
+    lifetime: Duration,
 }
 
 impl Protocol for Dying {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        let patience = if self.first { MINUTE } else { self.patience };
-        transport.call_later(patience, |this: &mut Dying, transport| match this.first {
+        let lifetime = if self.first { MINUTE } else { self.lifetime };
+        transport.call_later(lifetime, |this: &mut Dying, transport| match this.first {
             true => transport.lose_connection(),
             false => transport.abort_connection(),
         });
@@ -477,10 +477,10 @@ fn a_dying_servers_last_accept_is_no_reconnection() {
         for every_result in [false, true] {
             let mut simulation = Simulation::new(20);
             let (host, watcher) = (simulation.host("server"), simulation.host("watcher"));
-            let (patience, mut count) = (Duration::from_millis(millis), 0);
+            let (lifetime, mut count) = (Duration::from_millis(millis), 0);
             let serve = move || {
                 count += 1;
-                Dying { first: count == 1, patience }
+                Dying { first: count == 1, lifetime }
             };
             simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
             let (book, settings) =
@@ -520,7 +520,7 @@ fn a_connection_is_idle_whatever_the_one_before_has_heard() {
     let host = simulation.host("server");
     let greeting = Rc::new(Cell::new(&b"hello"[..]));
     let shared = Rc::clone(&greeting);
-    let serve = move || Closing { greeting: shared.get(), patience: MINUTE };
+    let serve = move || Closing { greeting: shared.get(), lifetime: MINUTE };
     simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
     let watcher = simulation.host("watcher");
     let (book, settings) =
@@ -557,9 +557,9 @@ fn a_connection_that_lasted_lets_the_waits_begin_anew() {
 fn a_server_that_closes_at_once_is_down_until_it_does_not() {
     let mut simulation = Simulation::new(9);
     let host = simulation.host("server");
-    let patience = Rc::new(Cell::new(SECOND / 2));
-    let shared = Rc::clone(&patience);
-    let serve = move || Closing { greeting: b"", patience: shared.get() };
+    let lifetime = Rc::new(Cell::new(SECOND / 2));
+    let shared = Rc::clone(&lifetime);
+    let serve = move || Closing { greeting: b"", lifetime: shared.get() };
     simulation.reactor(host).listen_tcp("0.0.0.0:80", serve).unwrap();
     let watcher = simulation.host("watcher");
     let book = Book::default();
@@ -575,7 +575,7 @@ fn a_server_that_closes_at_once_is_down_until_it_does_not() {
     let accepts = simulation.reactor(host).statistics().accepts;
     assert!((6..=12).contains(&accepts), "the waits grow: {accepts} connections in a minute");
     // It is well again when one of its connections lasts.
-    patience.set(HOUR);
+    lifetime.set(HOUR);
     simulation.run_for(10 * MINUTE).unwrap();
     let last = book.of("held").last().unwrap().change;
     assert!(matches!(last, Change::Up { down_for: Some(_), .. }), "{last:?}");

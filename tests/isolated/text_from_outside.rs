@@ -338,7 +338,7 @@ mod reports {
     use twistor::escape::EscapedJson;
     use twistor::load::{self, LoadConfig, LoadError, Report, Totals};
     use twistor::monitor::{self, Monitor, Reporter, Target};
-    use twistor::report::{Palette, TimeFormat};
+    use twistor::report::{JsonReporter, Palette, TextReporter, TimeFormat};
     use twistor::sim::Network;
     use twistor::traffic::{self, Feed, FeedObserver, FeedReader};
     use twistor::{Protocol, Reactor, Settings, Transport};
@@ -401,12 +401,11 @@ mod reports {
         assert_eq!(NASTY.map(|text| targets(text).len()), [2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 0]);
         for text in NASTY.into_iter().filter(|text| !targets(text).is_empty()) {
             let targets = targets(text);
-            let lines = monitored(&targets, |page| {
-                monitor::TextReporter::new(page, time_format(), Palette::plain(), 10)
-            });
+            let lines =
+                monitored(&targets, |page| TextReporter::new(page, time_format(), Palette::plain(), 10));
             // An event and a row for each, an empty line and the headings.
             assert_lines(&lines, 2 * targets.len() + 2, text);
-            let lines = monitored(&targets, monitor::JsonReporter::new);
+            let lines = monitored(&targets, JsonReporter::new);
             assert_lines(&lines, 2 * targets.len(), text);
             for line in String::from_utf8(lines).unwrap().lines() {
                 let object: Value = serde_json::from_str(line).unwrap();
@@ -421,7 +420,7 @@ mod reports {
         for text in NASTY.into_iter().filter(|text| !targets(text).is_empty()) {
             let size = Rc::new(Cell::new((300, 24)));
             let drawn = monitored(&targets(text), |page| {
-                monitor::LiveTable::new(page, time_format(), Palette::plain(), 10, size)
+                monitor::LiveTable::new(page, time_format(), Palette::plain(), size)
             });
             let drawn = String::from_utf8(drawn).unwrap();
             // What the table itself sends: marks, the cursor, the ends of lines.
@@ -488,9 +487,9 @@ mod reports {
                 (&[], format!("HTTP/1.1 200 OK\r\nContent-Length: {plain}\r\n\r\n")),
                 (&[], format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {plain}\r\n\r\n")),
             ] {
-                let lines = |page| traffic::TextObserver::new(page, time_format(), Palette::plain(), 10);
+                let lines = |page| TextReporter::new(page, time_format(), Palette::plain(), 10);
                 assert_lines(&read(text, fields, &answer, lines), 1, &answer);
-                let line = read(text, fields, &answer, traffic::JsonObserver::new);
+                let line = read(text, fields, &answer, JsonReporter::new);
                 assert_lines(&line, 1, &answer);
                 let object: Value = serde_json::from_slice(&line).unwrap();
                 assert_eq!(object["name"], text);

@@ -7,10 +7,10 @@ use self::world::World;
 use super::echo::Bytes;
 use super::{Failure, Outcome, span};
 use super::{output, writer};
-use crate::monitor::{self, Monitor, MonitorSettings, Target};
-use crate::report::{Painted, Palette};
+use crate::monitor::{Monitor, MonitorSettings, Target};
+use crate::report::{Painted, Palette, TextReporter};
 use crate::service::Backoff;
-use crate::traffic::{self, Feed, FeedReader, FeedSettings};
+use crate::traffic::{Feed, FeedReader, FeedSettings};
 use crate::{Listener, Phase, Reactor, SystemEvent};
 use clap::Args;
 use std::cell::Cell;
@@ -135,7 +135,7 @@ fn watch(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<Monit
         backoff: Backoff { initial: Duration::from_millis(300), factor: 1.0, ..Backoff::default() },
         ..MonitorSettings::default()
     };
-    let lines = monitor::TextReporter::new(writer::stdout(), output::clock(false), palette, world::NAMES);
+    let lines = TextReporter::new(writer::stdout(), output::clock(false), palette, world::NAMES);
     Ok(Monitor::start(reactor, targets, settings, lines))
 }
 
@@ -153,7 +153,7 @@ fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<FeedRe
         timestamp: Some(pointer("/updated")?),
         ..FeedSettings::default()
     };
-    let lines = traffic::TextObserver::new(writer::stdout(), output::clock(false), palette, world::NAMES);
+    let lines = TextReporter::new(writer::stdout(), output::clock(false), palette, world::NAMES);
     let feeds = vec![feed("roads", &world.roads)?, feed("silent", &world.silent)?];
     Ok(FeedReader::start(reactor, feeds, settings, lines))
 }

@@ -11,9 +11,10 @@
 mod frame;
 
 use self::frame::{MIN_SPACIOUS_ROWS, render};
-use super::lines::event_cells;
 use super::reporter::{Event, Reporter, Summary};
+use super::text::event_cells;
 use super::view::View;
+use crate::escape::Escaped;
 use crate::monitor::grid::Cell;
 use crate::report::time_format::TimeFormat;
 use crate::report::{Painted, Palette, fit};
@@ -53,18 +54,15 @@ pub struct LiveTable<S: Screen> {
     out: S,
     clock: TimeFormat,
     palette: Palette,
-    /// Width of the column of names in the event list.
-    names: usize,
     size: Size,
     view: View,
     news: VecDeque<[Cell; 5]>,
 }
 
 impl<S: Screen> LiveTable<S> {
-    /// Creates a live table on `out`, a terminal of `size`. The column of target names in the event
-    /// list is `names` wide.
-    pub fn new(out: S, clock: TimeFormat, palette: Palette, names: usize, size: Size) -> LiveTable<S> {
-        LiveTable { out, clock, palette, names, size, view: View::default(), news: VecDeque::new() }
+    /// Creates a live table on `out`, a terminal of `size`.
+    pub fn new(out: S, clock: TimeFormat, palette: Palette, size: Size) -> LiveTable<S> {
+        LiveTable { out, clock, palette, size, view: View::default(), news: VecDeque::new() }
     }
 
     /// Sets the view, with which the caller scrolls the table.
@@ -100,10 +98,11 @@ impl<S: Screen> LiveTable<S> {
 
 impl<S: Screen + 'static> Reporter for LiveTable<S> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        let mut cells = event_cells(event, &self.clock, &self.palette, self.names);
+        let time = Cell { text: self.clock.show(event.wall), style: self.palette.faint };
         // Padded when drawn, to the column width at that time.
-        cells[1].text = cells[1].text.trim().to_owned();
-        self.news.push_front(cells);
+        let name = Cell::plain(Escaped(event.target.name()).to_string().trim());
+        let [state, text, previous_state] = event_cells(event, &self.palette);
+        self.news.push_front([time, name, state, text, previous_state]);
         self.news.truncate(MOST_NEWS);
         Ok(())
     }
@@ -164,7 +163,7 @@ mod tests {
 
     fn page(size: (u16, u16)) -> LiveTable<Vec<u8>> {
         let clock = TimeFormat { zone: jiff::tz::TimeZone::UTC, date: false };
-        LiveTable::new(Vec::new(), clock, Palette::plain(), 12, Rc::new(Shared::new(size)))
+        LiveTable::new(Vec::new(), clock, Palette::plain(), Rc::new(Shared::new(size)))
     }
 
     #[test]
@@ -236,7 +235,7 @@ mod tests {
         let (shown, targets) = (Rc::new(RefCell::new(String::new())), targets(2));
         let clock = TimeFormat { zone: jiff::tz::TimeZone::UTC, date: false };
         let size = Rc::new(Shared::new((80, 24)));
-        let mut page = LiveTable::new(Out(Rc::clone(&shown)), clock, Palette::plain(), 12, size);
+        let mut page = LiveTable::new(Out(Rc::clone(&shown)), clock, Palette::plain(), size);
         page.summary(&summary(&targets, false)).unwrap();
         drop(page);
         assert!(shown.borrow().ends_with("\x1b[?25h\x1b[?1049l"));

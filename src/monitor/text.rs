@@ -1,76 +1,39 @@
 //! Text output: one line for each event, for people, and a table at the end.
 
 use super::cause::DownCause;
+use super::grid::{self, Cell};
 use super::reporter::{Event, Reporter, Summary, describe};
 use super::track::Change;
-use crate::escape::Escaped;
-use crate::monitor::grid::{self, Cell};
-use crate::report::HumanDuration;
-use crate::report::Palette;
-use crate::report::time_format::TimeFormat;
+use crate::report::{HumanDuration, Palette, TextReporter};
 use std::io::{self, Write};
 use std::time::Duration;
-use unicode_width::UnicodeWidthStr;
-
-/// A [`Reporter`](super::Reporter) that writes events as lines:
-///
-/// ```text
-/// 2026-11-21 03:17:12.345  tcp://localhost:80  up    connected in 0.21 ms
-/// 2026-11-21 03:17:22.351  tcp://localhost:80  down  connection refused after 0.08 ms; was up for 10 s
-/// ```
-#[derive(Debug)]
-pub struct TextReporter<W> {
-    out: W,
-    clock: TimeFormat,
-    palette: Palette,
-    names: usize,
-}
-
-impl<W: Write> TextReporter<W> {
-    /// Creates a reporter that writes to `out`. The column of target names is `names` wide.
-    pub fn new(out: W, clock: TimeFormat, palette: Palette, names: usize) -> TextReporter<W> {
-        TextReporter { out, clock, palette, names }
-    }
-}
 
 impl<W: Write + 'static> Reporter for TextReporter<W> {
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
-        let cells = event_cells(event, &self.clock, &self.palette, self.names);
-        writeln!(self.out, "{}", grid::join(&cells, usize::MAX))?;
-        self.out.flush()
+        let cells = event_cells(event, &self.palette);
+        self.line(event.wall, event.target.name(), grid::join(&cells, usize::MAX))
     }
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
         let headings = grid::headings(&self.palette);
         let rows: Vec<_> = summary.rows.iter().map(|row| grid::cells(row, &self.palette)).collect();
-        let widths = grid::widths(std::iter::once(&headings).chain(&rows));
-        writeln!(self.out)?;
-        for cells in std::iter::once(&headings).chain(&rows) {
-            writeln!(self.out, "{}", grid::row(cells, &widths).trim_end())?;
-        }
-        self.out.flush()
+        let rows = || std::iter::once(&headings).chain(&rows);
+        let widths = grid::widths(rows());
+        let lines: String =
+            rows().map(|cells| format!("{}\n", grid::row(cells, &widths).trim_end())).collect();
+        self.text(&format!("\n{lines}"))
     }
 }
 
-/// Formats an event as cells: time, name (padded to `names` columns), state, description, and the
-/// previous state.
-pub(super) fn event_cells(
-    event: &Event<'_>,
-    clock: &TimeFormat,
-    palette: &Palette,
-    names: usize,
-) -> [Cell; 5] {
+/// Formats an event as cells: state, description, and the previous state.
+pub(super) fn event_cells(event: &Event<'_>, palette: &Palette) -> [Cell; 3] {
     let (word, style) = match event.change {
         change if change.is_up() => ("up     ", palette.good),
         change if change.is_unknown() => ("unknown  ", palette.unknown),
         _ => ("down   ", palette.bad),
     };
-    let name = Escaped(event.target.name()).to_string();
-    let padding = names.saturating_sub(name.width());
     let (text, previous_state) = describe_change(event);
     [
-        Cell { text: clock.show(event.wall), style: palette.faint },
-        Cell::plain(format!("  {name}{:padding$}  ", "")),
         Cell { text: word.into(), style },
         Cell::plain(text),
         Cell { text: previous_state, style: palette.faint },

@@ -6,7 +6,7 @@ use super::observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
 use super::payload::{PayloadError, PayloadLimits};
 use super::reading::{Reading, Values};
 use crate::http::{Client, FetchError, FetchResult, FetchStage, Limits, Request, RequestError, Url};
-use crate::report::Schedule;
+use crate::report::rounds::Rounds;
 use crate::report::warning::WarningLog;
 use crate::{DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
@@ -14,7 +14,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// FeedSettings of a feed reader.
+/// The settings of a feed reader.
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
     /// Time between two readings of a feed. Default: 10 s.
@@ -57,27 +57,18 @@ pub struct FeedReader {
 
 struct Shared {
     settings: FeedSettings,
-    schedule: Schedule,
-    started: Instant,
+    rounds: Rounds,
     watched: Vec<Watched>,
     observer: Box<dyn FeedObserver>,
-    /// Number of feeds with rounds left.
-    unfinished: usize,
-    finished: Option<Finished>,
-    stopped: bool,
-    error: Option<io::Error>,
     /// Warnings about local trouble.
     warnings: WarningLog,
 }
-
-type Finished = Box<dyn FnOnce(&mut Reactor)>;
 
 struct Watched {
     feed: Feed,
     request: Request,
     values: Values,
     requested_at: Instant,
-    rounds: u32,
     /// Whether the feed was read at least once.
     read: bool,
     /// Whether the last attempt failed locally.
@@ -94,7 +85,6 @@ impl FeedReader {
         observer: impl FeedObserver,
     ) -> FeedReader {
         let now = reactor.now();
-        let schedule = Schedule::new(settings.every, feeds.len());
         let new = |feed: Feed| {
             let request = Request::get(&feed.url);
             Watched {
@@ -102,28 +92,23 @@ impl FeedReader {
                 feed,
                 values: Values::default(),
                 requested_at: now,
-                rounds: 0,
                 read: false,
                 in_trouble: false,
                 next: None,
             }
         };
         let shared = Shared {
-            schedule,
-            started: now,
-            unfinished: feeds.len(),
+            rounds: Rounds::new(now, settings.every, feeds.len(), settings.rounds),
             warnings: WarningLog::new(feeds.len(), |warned| log_warn!("unread feeds: {warned}")),
             watched: feeds.into_iter().map(new).collect(),
             observer: Box::new(observer),
             settings,
-            finished: None,
-            stopped: false,
-            error: None,
         };
         let traffic = FeedReader { shared: Rc::new(RefCell::new(shared)) };
-        let count = traffic.borrow().unfinished;
-        for index in 0..u32::try_from(count).unwrap_or(u32::MAX) {
-            traffic.schedule_request(reactor, index, schedule.first(index));
+        let count = traffic.borrow().rounds.targets();
+        for index in 0..count {
+            let delay = traffic.borrow().rounds.until_first(index, now);
+            traffic.schedule_request(reactor, index, delay);
         }
         traffic
     }
@@ -131,13 +116,13 @@ impl FeedReader {
     /// Sets a callback for when every feed has had its readings, or when the observer failed. It is
     /// called once.
     pub fn on_finished(&self, call: impl FnOnce(&mut Reactor) + 'static) {
-        self.borrow().finished = Some(Box::new(call));
+        self.borrow().rounds.on_finished(call);
     }
 
     /// Stops reading: closes the connections and reports nothing more.
     pub fn stop(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
-        shared.stopped = true;
+        shared.rounds.stop();
         let calls: Vec<_> = shared.watched.iter_mut().filter_map(|watched| watched.next.take()).collect();
         let (client, warnings) = (shared.settings.client.clone(), shared.warnings.clone());
         drop(shared);
@@ -156,7 +141,7 @@ impl FeedReader {
 
     /// Takes the error of the observer, if it failed.
     pub fn error(&self) -> Option<io::Error> {
-        self.borrow().error.take()
+        self.borrow().rounds.take_error()
     }
 
     fn schedule_request(&self, reactor: &mut Reactor, index: u32, delay: Duration) {
@@ -171,7 +156,7 @@ impl FeedReader {
         let now = reactor.now();
         let mut shared = self.borrow();
         let (client, timeout, stopped) =
-            (shared.settings.client.clone(), shared.settings.timeout, shared.stopped);
+            (shared.settings.client.clone(), shared.settings.timeout, shared.rounds.is_stopped());
         let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !stopped) else {
             return;
         };
@@ -187,7 +172,8 @@ impl FeedReader {
         let (now, wall) = (reactor.now(), reactor.system_time());
         let mut guard = self.borrow();
         let shared = &mut *guard;
-        let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !shared.stopped) else {
+        let Some(watched) = shared.watched.get_mut(index as usize).filter(|_| !shared.rounds.is_stopped())
+        else {
             return;
         };
         let latency = result.as_ref().map_or(now - watched.requested_at, |fetched| fetched.latency);
@@ -197,33 +183,22 @@ impl FeedReader {
             Err(error) => FeedUpdate::Error(error),
         };
         let reported = shared.observer.news(&FeedEvent { wall, feed: &watched.feed, latency, news });
-        watched.rounds = watched.rounds.saturating_add(1);
         watched.read |= reading.is_ok();
-        let done = shared.settings.rounds.is_some_and(|rounds| watched.rounds >= rounds);
-        let elapsed = now - shared.started;
-        let next = shared
-            .schedule
-            .next(index, watched.requested_at - shared.started, elapsed)
-            .saturating_sub(elapsed);
-        if done {
-            shared.unfinished = shared.unfinished.saturating_sub(1);
-        }
         let local = reading.as_ref().err().and_then(|error| local_reason(error, &watched.feed.url));
         let before = std::mem::replace(&mut watched.in_trouble, local.is_some());
         shared.warnings.count(before, local.is_some());
         let failed = reported.is_err();
-        shared.error = reported.err().or(shared.error.take());
-        let ends = failed || shared.unfinished == 0;
-        let finished = if ends { shared.finished.take() } else { None };
+        shared.rounds.reported(reactor, reported);
+        shared.rounds.end_round(reactor, index);
+        let ends = failed || shared.rounds.is_done(index);
+        let delay = shared.rounds.until_next(index, watched.requested_at, now);
         let warnings = shared.warnings.clone();
         drop(guard);
         if let Some(reason) = local {
             warnings.warn(reactor, &reason);
         }
-        if let Some(finished) = finished {
-            reactor.call_later(Duration::ZERO, finished);
-        } else if !ends && !done {
-            self.schedule_request(reactor, index, next);
+        if !ends {
+            self.schedule_request(reactor, index, delay);
         }
     }
 

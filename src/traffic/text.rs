@@ -6,39 +6,14 @@ use super::observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
 use super::reading::{Difference, Reading, Value};
 use crate::escape::{Escaped, EscapedJson};
 use crate::http::FetchError;
-use crate::report::{HumanDuration, Painted, Palette, TimeFormat, fit};
+use crate::report::{HumanDuration, Painted, Palette, TextReporter, fit};
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use unicode_width::UnicodeWidthStr;
 
-/// A [`FeedObserver`](super::FeedObserver) that writes readings as lines:
-///
-/// ```text
-/// 2026-11-21 03:17:12.345  roads  ok     congestion/level 0.42 (+0.05)  1.2 s old (payload)  took 1.9 ms
-/// 2026-11-21 03:17:22.351  roads  error  connection refused after 0.21 ms
-/// ```
-#[derive(Debug)]
-pub struct TextObserver<W> {
-    out: W,
-    clock: TimeFormat,
-    palette: Palette,
-    names: usize,
-}
-
-impl<W: Write> TextObserver<W> {
-    /// Creates an observer that writes to `out`. The column of feed names is `names` wide.
-    pub fn new(out: W, clock: TimeFormat, palette: Palette, names: usize) -> TextObserver<W> {
-        TextObserver { out, clock, palette, names }
-    }
-}
-
-impl<W: Write + 'static> FeedObserver for TextObserver<W> {
+impl<W: Write + 'static> FeedObserver for TextReporter<W> {
     fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         let palette = &self.palette;
-        let name = Escaped(&event.feed.name).to_string();
-        let padding = self.names.saturating_sub(name.width());
-        let time = Painted(palette.faint, self.clock.show(event.wall));
-        let mut line = format!("{time}  {name}{:padding$}  ", "");
+        let mut line = String::new();
         let latency = HumanDuration(event.latency);
         match event.news {
             FeedUpdate::Reading(reading) => {
@@ -55,8 +30,7 @@ impl<W: Write + 'static> FeedObserver for TextObserver<W> {
                 }
             }
         }
-        writeln!(self.out, "{line}")?;
-        self.out.flush()
+        self.line(event.wall, &event.feed.name, line)
     }
 }
 

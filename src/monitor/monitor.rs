@@ -6,7 +6,8 @@ use super::reporter::{Event, Reporter, Row, Summary};
 use super::settings::{MonitorSettings, liveness};
 use super::target::{Kind, Options, Target};
 use super::track::{Change, Retry, State, TargetTracker};
-use crate::report::schedule::{FIRST_LOOK, Schedule};
+use crate::report::rounds::Rounds;
+use crate::report::schedule::FIRST_LOOK;
 use crate::report::warning::WarningLog;
 use crate::{ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, Reactor, Reason};
 use std::cell::{RefCell, RefMut};
@@ -24,23 +25,14 @@ pub struct Monitor {
 
 struct Shared {
     settings: MonitorSettings,
-    schedule: Schedule,
-    started: Instant,
+    rounds: Rounds,
     watched: Vec<Watched>,
     reporter: Box<dyn Reporter>,
-    /// Number of targets with rounds left.
-    unfinished: usize,
-    /// Called once, when all targets have had their rounds.
-    finished: Option<Finished>,
-    stopped: bool,
-    error: Option<io::Error>,
     /// Timer of the next round of the held targets.
     round: Option<DelayedCall>,
     /// Warnings about local trouble.
     warnings: WarningLog,
 }
-
-type Finished = Box<dyn FnOnce(&mut Reactor)>;
 
 /// A target with its state and connector. There may be ten thousand.
 struct Watched {
@@ -55,7 +47,6 @@ struct Watched {
     has_data: bool,
     /// Failures since the last connection that lasted for [`SETTLED`].
     failures: u32,
-    rounds: u32,
 }
 
 /// Whether a new connection stays open.
@@ -76,7 +67,6 @@ impl Monitor {
         reporter: impl Reporter,
     ) -> Monitor {
         let now = reactor.now();
-        let schedule = Schedule::new(settings.interval, targets.len());
         let new = |target| Watched {
             target,
             track: TargetTracker::new(),
@@ -85,19 +75,13 @@ impl Monitor {
             connected: now,
             has_data: false,
             failures: 0,
-            rounds: 0,
         };
         let shared = Shared {
-            schedule,
-            started: now,
+            rounds: Rounds::new(now, settings.interval, targets.len(), settings.rounds),
             warnings: WarningLog::new(targets.len(), |warned| log_warn!("unknown targets: {warned}")),
-            unfinished: targets.len(),
             watched: targets.into_iter().map(new).collect(),
             reporter: Box::new(reporter),
             settings,
-            finished: None,
-            stopped: false,
-            error: None,
             round: None,
         };
         let monitor = Monitor { shared: Rc::new(RefCell::new(shared)) };
@@ -110,7 +94,7 @@ impl Monitor {
     /// Sets a callback for when every target has had its rounds, or when the reporter failed. It is
     /// called once.
     pub fn on_finished(&self, call: impl FnOnce(&mut Reactor) + 'static) {
-        self.borrow().finished = Some(Box::new(call));
+        self.borrow().rounds.on_finished(call);
     }
 
     /// Reports a summary of all targets.
@@ -120,7 +104,7 @@ impl Monitor {
 
     /// Reports a last summary of all targets, and stops.
     pub fn finish(&self, reactor: &mut Reactor) {
-        if !self.borrow().stopped {
+        if !self.borrow().rounds.is_stopped() {
             self.report(reactor, true);
             self.stop(reactor);
         }
@@ -129,7 +113,7 @@ impl Monitor {
     /// Stops watching: closes the connections and reports nothing more.
     pub fn stop(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
-        shared.stopped = true;
+        shared.rounds.stop();
         let (round, warnings) = (shared.round.take(), shared.warnings.clone());
         let connectors: Vec<_> =
             shared.watched.iter_mut().filter_map(|watched| watched.connector.take()).collect();
@@ -153,7 +137,7 @@ impl Monitor {
 
     /// Takes the error of the reporter, if it failed.
     pub fn error(&self) -> Option<io::Error> {
-        self.borrow().error.take()
+        self.borrow().rounds.take_error()
     }
 
     // -- called by probes --
@@ -265,19 +249,21 @@ impl Monitor {
         if self.borrow().settings.rounds == Some(1) {
             return self.start_in_sequence(reactor, index);
         }
-        let (schedule, elapsed, stopped) = {
-            let shared = self.borrow();
-            (shared.schedule, reactor.now() - shared.started, shared.stopped)
-        };
-        let due = (index..self.targets()).take_while(|index| schedule.first(*index) <= elapsed);
-        let next = due.fold(index, |_, index| {
-            self.connect(reactor, index);
-            index + 1
-        });
-        if next < self.targets() && !stopped {
-            let this = self.clone();
-            let delay = schedule.first(next).saturating_sub(elapsed);
-            reactor.call_later(delay, move |reactor| this.start_due(reactor, next));
+        let now = reactor.now();
+        for next in index..self.targets() {
+            let (delay, stopped) = {
+                let rounds = &self.borrow().rounds;
+                (rounds.until_first(next, now), rounds.is_stopped())
+            };
+            if stopped {
+                return;
+            }
+            if !delay.is_zero() {
+                let this = self.clone();
+                reactor.call_later(delay, move |reactor| this.start_due(reactor, next));
+                return;
+            }
+            self.connect(reactor, next);
         }
     }
 
@@ -285,15 +271,12 @@ impl Monitor {
     /// attempt follows in the next turn, which lets a fast answer arrive before it. Otherwise it
     /// follows after a delay.
     fn start_in_sequence(&self, reactor: &mut Reactor, index: u32) {
-        if index >= self.targets() || self.borrow().stopped {
+        if index >= self.targets() || self.borrow().rounds.is_stopped() {
             return;
         }
         self.connect(reactor, index);
-        let (next, in_flight) = {
-            let shared = self.borrow();
-            let finished = shared.watched.len() - shared.unfinished;
-            (index + 1, (index as usize + 1).saturating_sub(finished))
-        };
+        let next = index + 1;
+        let in_flight = (next as usize).saturating_sub(self.borrow().rounds.finished());
         let delay = if in_flight < MAX_IN_FLIGHT { Duration::ZERO } else { FIRST_LOOK };
         let this = self.clone();
         reactor.call_later(delay, move |reactor| this.start_in_sequence(reactor, next));
@@ -301,7 +284,7 @@ impl Monitor {
 
     fn connect(&self, reactor: &mut Reactor, index: u32) {
         let shared = self.borrow();
-        let Some(watched) = shared.watched.get(index as usize).filter(|_| !shared.stopped) else {
+        let Some(watched) = shared.watched.get(index as usize).filter(|_| !shared.rounds.is_stopped()) else {
             return;
         };
         let Ok(plan) = watched.target.connect_plan() else {
@@ -352,20 +335,16 @@ impl Monitor {
         }
         let (now, random) = (reactor.now(), reactor.random());
         let mut shared = self.borrow();
-        let (started, schedule) = (shared.started, shared.schedule);
-        let backoff = shared.settings.backoff.clone();
+        let shared = &mut *shared;
         let watched = shared.watched.get_mut(index as usize)?;
-        match watched.target.kind() {
-            Kind::Probe => {
-                let now = now - started;
-                Some(schedule.next(index, watched.attempt - started, now).saturating_sub(now))
-            }
+        Some(match watched.target.kind() {
+            Kind::Probe => shared.rounds.until_next(index, watched.attempt, now),
             Kind::Hold => {
                 let failures = watched.failures;
                 watched.failures = failures.saturating_add(1);
-                Some(backoff.delay(failures, random))
+                shared.settings.backoff.delay(failures, random)
             }
-        }
+        })
     }
 
     /// Sets a timer for the next round of the held targets, if there are any. It is due at a
@@ -375,12 +354,9 @@ impl Monitor {
         if shared.watched.iter().all(|watched| watched.target.kind() == Kind::Probe) {
             return;
         }
-        let (interval, elapsed) = (shared.schedule.interval(), reactor.now() - shared.started);
-        let passed = elapsed.as_nanos() / interval.as_nanos().max(1);
-        let next = interval.saturating_mul(u32::try_from(passed + 1).unwrap_or(u32::MAX));
+        let delay = shared.rounds.until_interval_end(reactor.now());
         let this = self.clone();
-        let call = move |reactor: &mut Reactor| this.round(reactor);
-        shared.round = Some(reactor.call_later(next.saturating_sub(elapsed), call));
+        shared.round = Some(reactor.call_later(delay, move |reactor| this.round(reactor)));
     }
 
     /// Ends a round of the held targets.
@@ -392,7 +368,7 @@ impl Monitor {
                 Kind::Probe => None,
             });
             if held {
-                self.end_round(reactor, index);
+                self.borrow().rounds.end_round(reactor, index);
             }
             let connector = match self.is_done(index) {
                 true => self.borrow().watched.get_mut(index as usize).and_then(|watched| watched.connector),
@@ -402,7 +378,7 @@ impl Monitor {
                 connector.disconnect();
             }
         }
-        if !self.borrow().stopped {
+        if !self.borrow().rounds.is_stopped() {
             self.set_round(reactor);
         }
     }
@@ -416,26 +392,15 @@ impl Monitor {
         reason: Option<&Reason>,
         change: impl FnOnce(&mut Watched) -> Option<Change>,
     ) {
-        let counts = |watched: &Watched| watched.target.kind() == Kind::Probe || watched.rounds == 0;
-        let counts = self.borrow().watched.get(index as usize).is_some_and(counts);
-        if self.event(reactor, index, reason, change) && counts {
-            self.end_round(reactor, index);
-        }
-    }
-
-    /// Counts a finished round of this target.
-    fn end_round(&self, reactor: &mut Reactor, index: u32) {
-        let mut shared = self.borrow();
-        let rounds = shared.settings.rounds;
-        let Some(watched) = shared.watched.get_mut(index as usize) else {
-            return;
+        let counts = {
+            let shared = self.borrow();
+            let watched = shared.watched.get(index as usize);
+            watched.is_some_and(|watched| {
+                watched.target.kind() == Kind::Probe || shared.rounds.count(index) == 0
+            })
         };
-        watched.rounds = watched.rounds.saturating_add(1);
-        if Some(watched.rounds) == rounds {
-            shared.unfinished = shared.unfinished.saturating_sub(1);
-        }
-        if shared.unfinished == 0 {
-            self.call_finished(reactor, shared);
+        if self.event(reactor, index, reason, change) && counts {
+            self.borrow().rounds.end_round(reactor, index);
         }
     }
 
@@ -471,10 +436,7 @@ impl Monitor {
                 wall = wall.checked_sub(reactor.now() - closed).unwrap_or(wall);
             }
             let event = Event { wall, target: &watched.target, change, reason };
-            if let Err(error) = shared.reporter.event(&event) {
-                shared.error.get_or_insert(error);
-                self.call_finished(reactor, guard);
-            }
+            shared.rounds.reported(reactor, shared.reporter.event(&event));
         }
         true
     }
@@ -485,29 +447,16 @@ impl Monitor {
         let shared = &mut *guard;
         let rows = shared.watched.iter();
         let rows = rows.map(|watched| Row { target: &watched.target, track: &watched.track, now }).collect();
-        if let Err(error) = shared.reporter.summary(&Summary { wall, rows, last }) {
-            shared.error.get_or_insert(error);
-            self.call_finished(reactor, guard);
-        }
-    }
-
-    /// Calls the `on_finished` callback from the loop, so that it can use the monitor.
-    fn call_finished(&self, reactor: &mut Reactor, mut shared: RefMut<'_, Shared>) {
-        if let Some(finished) = shared.finished.take() {
-            drop(shared);
-            reactor.call_later(Duration::ZERO, finished);
-        }
+        shared.rounds.reported(reactor, shared.reporter.summary(&Summary { wall, rows, last }));
     }
 
     /// Whether no more results of this target are needed.
     fn is_done(&self, index: u32) -> bool {
-        let shared = self.borrow();
-        let rounds = shared.watched.get(index as usize).map(|watched| watched.rounds);
-        shared.stopped || rounds >= shared.settings.rounds.or(Some(u32::MAX))
+        self.borrow().rounds.is_done(index)
     }
 
     fn targets(&self) -> u32 {
-        u32::try_from(self.borrow().watched.len()).unwrap_or(u32::MAX)
+        self.borrow().rounds.targets()
     }
 
     /// Never borrowed twice: a reporter cannot reach its monitor, and callbacks do not nest.
