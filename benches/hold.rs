@@ -81,7 +81,8 @@ fn bench(options: &Options) -> Result<()> {
 
     let connections = options.connections.to_string();
     let hold = ["load", &address, "--hold", "--connections", &connections, "--processes", &count];
-    let mut load = Program::start(&[&hold[..], &["--for", "1h", "--patience", "300s", "--json"]].concat())?;
+    let mut load =
+        Program::start(&[&hold[..], &["--for", "1h", "--drain-timeout", "300s", "--json"]].concat())?;
     let stopped = load.wait_until_they_stand()?;
     let after = Memory::now(&server)?;
     let shares =

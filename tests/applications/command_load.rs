@@ -67,7 +67,7 @@ fn everything_that_comes_back_right_is_counted() {
         &["-c", "8", "--hold", "--every", "100ms", "--threads", "2"],
     ] {
         // A busy machine takes its time for the last answers.
-        let (ended, report) = json(&address, &[arguments, &["--patience", "60s"]].concat());
+        let (ended, report) = json(&address, &[arguments, &["--drain-timeout", "60s"]].concat());
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {}", ended.out);
         assert_eq!((&report["right"], &report["endpoint"]), (&true.into(), &address.as_str().into()));
         let answered = report["messages"]["answered"].as_u64().unwrap();
@@ -192,7 +192,7 @@ fn a_held_connection_that_is_lost_is_told_on_stderr_at_once() {
 #[test]
 fn a_server_that_never_answers_is_waited_for_and_no_longer() {
     let server = Service::silent("127.0.0.1:0");
-    let (ended, report) = json(&server.address, &["--patience", "100ms", "--depth", "3"]);
+    let (ended, report) = json(&server.address, &["--drain-timeout", "100ms", "--depth", "3"]);
     assert_eq!((ended.code, &report["messages"]["unanswered"]), (Some(1), &3.into()));
     assert_eq!(report["errors"][0]["kind"], "unanswered");
     // They count with the time that they were waited for.

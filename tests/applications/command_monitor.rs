@@ -211,8 +211,8 @@ fn a_server_that_closes_connections_stays_up() {
     struct Closing;
     impl twistor::Protocol for Closing {
         fn connection_made(&mut self, transport: &mut twistor::Transport<'_>) {
-            let patience = std::time::Duration::from_millis(1500);
-            transport.call_later(patience, |_: &mut Closing, transport| transport.lose_connection());
+            let lifetime = std::time::Duration::from_millis(1500);
+            transport.call_later(lifetime, |_: &mut Closing, transport| transport.lose_connection());
         }
 
         fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}

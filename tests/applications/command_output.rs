@@ -102,7 +102,7 @@ fn a_reader_that_comes_late_gets_everything() {
     let mut monitor = unread(&address, &["--count", "100"]);
     // All is done, and waits for its reader.
     wait_for(800, &came);
-    // Longer than the patience after a signal: as long as another one takes for 400 rounds.
+    // Longer than the limit after a signal: as long as another one takes for 400 rounds.
     let (other_address, others) = door();
     let other = unread(&other_address, &[]);
     wait_for(3200, &others);

@@ -32,8 +32,8 @@ fn wait_for_the_end_of(process: i32) {
         return;
     };
     let mut wait = [rustix::event::PollFd::new(&descriptor, rustix::event::PollFlags::IN)];
-    let patience = rustix::event::Timespec { tv_sec: TIME_LIMIT.as_secs() as i64, tv_nsec: 0 };
-    assert_eq!(rustix::event::poll(&mut wait, Some(&patience)), Ok(1), "process {process} goes on");
+    let timeout = rustix::event::Timespec { tv_sec: TIME_LIMIT.as_secs() as i64, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut wait, Some(&timeout)), Ok(1), "process {process} goes on");
 }
 
 /// A connection that has been accepted: a byte came back.

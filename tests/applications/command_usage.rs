@@ -360,7 +360,7 @@ fn every_form_that_a_help_text_offers_is_taken() {
         }
     }
     for form in ["udp:127.0.0.1:1", "udp://127.0.0.1:1"] {
-        let ended = run(&["load", form, "--for", "1ms", "--patience", "0", "--lost-after", "1ms"]);
+        let ended = run(&["load", form, "--for", "1ms", "--drain-timeout", "0", "--lost-after", "1ms"]);
         assert_ne!(ended.code, Some(2), "load {form}: {}", ended.err);
     }
     let held = [

@@ -327,7 +327,7 @@ fn a_stopped_server_leaves_messages_unanswered_and_unsent() {
         assert_eq!(report.stops, [], "no limit was hit");
         assert!(!report.is_success() && tally.unsent > 400, "{report}");
         let end = world.simulation.now().since_origin().as_secs_f64();
-        assert!((6.0..6.1).contains(&end), "it waited for its patience, and no longer: {end}");
+        assert!((6.0..6.1).contains(&end), "it waited for its drain timeout, and no longer: {end}");
     }
 }
 
@@ -621,9 +621,8 @@ fn what_was_due_and_not_answered_counts_with_its_wait() {
     let server = world.server;
     // It stands still for the second half, and for good.
     world.simulation.at(Duration::from_secs(5), move |simulation| simulation.pause(server));
-    let (duration, patience) = (Duration::from_secs(10), Duration::from_secs(1));
-    let plan =
-        LoadConfig { connections: 10, duration, drain_timeout: patience, rate: Some(1000.0), ..plan() };
+    let (duration, drain_timeout) = (Duration::from_secs(10), Duration::from_secs(1));
+    let plan = LoadConfig { connections: 10, duration, drain_timeout, rate: Some(1000.0), ..plan() };
     let load = world.begin(plan);
     world.simulation.run_until(|_| load.is_finished()).unwrap();
     let report = load.report();

@@ -95,8 +95,8 @@ fn a_connection_that_is_not_made_is_an_error_with_its_reason() {
         world.run_future(async {
             let error = open_connection(unused).await.unwrap_err();
             assert!(matches!(error, ConnectError::Failed(Reason::Refused(_))), "{error}");
-            let patience = ConnectTcp { timeout: MOMENT, ..ConnectTcp::from(filtered.address) };
-            let error = open_connection(patience).await.unwrap_err();
+            let options = ConnectTcp { timeout: MOMENT, ..ConnectTcp::from(filtered.address) };
+            let error = open_connection(options).await.unwrap_err();
             assert!(matches!(error, ConnectError::Failed(Reason::TimedOut(MOMENT))), "{error}");
             assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::TimedOut);
         });

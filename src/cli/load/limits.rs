@@ -35,7 +35,7 @@ pub(super) fn explain(report: &mut Report, processes: usize) {
             ),
             Limit::Silent => (
                 String::new(),
-                "--patience TIME, or a server that accepts more: what it did not accept waits in its backlog".into(),
+                "--drain-timeout TIME, or a server that accepts more: what it did not accept waits in its backlog".into(),
             ),
             Limit::Workers => (available(), "more memory, if the kernel killed them (dmesg says so)".into()),
         };

@@ -112,7 +112,7 @@ pub(super) struct Load {
 
     /// Maximum wait for the last answers
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::parse)]
-    patience: Duration,
+    drain_timeout: Duration,
 
     /// With udp: time without an answer after which a datagram counts as lost (which is no error)
     /// [default: 1s]
@@ -205,7 +205,7 @@ impl Load {
     fn refuse_idle_options(&self, destination: &Destination) -> Result<(), Failure> {
         let why = match destination {
             Destination::Endpoint(_) if self.lost_after.is_some() => {
-                "--lost-after has no effect: it is for datagrams (udp:HOST:PORT); see --patience"
+                "--lost-after has no effect: it is for datagrams (udp:HOST:PORT); see --drain-timeout"
             }
             Destination::Datagrams(_) if !self.ramp.is_zero() => {
                 "--ramp has no effect: sockets of datagrams are opened at once"
@@ -243,7 +243,7 @@ impl Load {
             ramp: self.ramp,
             warm_up: self.warm_up,
             duration: self.duration,
-            drain_timeout: self.patience,
+            drain_timeout: self.drain_timeout,
             lost_after: self.lost_after.unwrap_or(LoadConfig::default().lost_after),
             spin: self.spin,
             reset: self.reset,

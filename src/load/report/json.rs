@@ -6,7 +6,7 @@
 //! - `endpoint` (text), `right` (whether the load succeeded: [`Report::is_success`]), `work`
 //!   (`echo`, `churn`, `hold`).
 //! - `plan`: `connections`, `size`, `depth`, `rate` (per second), `ramp_s`, `warm_up_s`, `for_s`,
-//!   `patience_s` ([`LoadConfig::drain_timeout`](crate::load::LoadConfig::drain_timeout)),
+//!   `drain_timeout_s` ([`LoadConfig::drain_timeout`](crate::load::LoadConfig::drain_timeout)),
 //!   `sources` (addresses, as text).
 //! - `connections`: `begun`, `made`, `lost` (before the end), `standing` (open at the end),
 //!   `opening_s` (from the first attempt to the last connection), `connect_ms` (a distribution).
@@ -72,7 +72,7 @@ pub fn value(report: &Report) -> Value {
             "ramp_s": plan.ramp.as_secs_f64(),
             "warm_up_s": plan.warm_up.as_secs_f64(),
             "for_s": plan.duration.as_secs_f64(),
-            "patience_s": plan.drain_timeout.as_secs_f64(),
+            "drain_timeout_s": plan.drain_timeout.as_secs_f64(),
             "sources": plan.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
         },
         "connections": {

@@ -50,7 +50,7 @@ impl BackEnd {
         &self,
         to: SocketAddr,
         receive_buffer: Option<usize>,
-        patience: Duration,
+        timeout: Duration,
     ) -> io::Result<Socket> {
         match self {
             BackEnd::Os => {
@@ -59,7 +59,7 @@ impl BackEnd {
                     socket.set_recv_buffer_size(size)?;
                 }
                 // On the loopback the kernel connects without the peer's process.
-                socket.connect_timeout(&to.into(), patience)?;
+                socket.connect_timeout(&to.into(), timeout)?;
                 socket.set_nonblocking(true)?;
                 socket.set_tcp_nodelay(true)?;
                 Ok(Socket::Os(socket.into()))
