@@ -123,7 +123,7 @@ impl ReceiveProxyHeader {
 
 impl Layer for ReceiveProxyHeader {
     fn started(&mut self, below: &mut LayerContext<'_>) {
-        let peer = below.peer();
+        let peer = below.peer().clone();
         match self.options.trusted.has(&peer) {
             true => below.set_timer(self.options.timeout),
             false => self.refuse(below, HeaderError::NotTrusted(peer)),

@@ -111,7 +111,7 @@ impl Pauses {
 /// State that few connections need.
 #[derive(Default)]
 pub(crate) struct ColdState {
-    /// The local address, once it was requested.
+    /// The local address, if a layer has set it.
     pub(crate) host: Option<Address>,
     pub(crate) producer: Option<Registered>,
     pub(crate) timers: Vec<DelayedCall>,

@@ -51,27 +51,12 @@ impl Transport<'_> {
 
     /// The peer's address. (Twisted: `getPeer`.)
     pub fn peer(&self) -> &Address {
-        match self.reactor.registry.connection(self.token) {
-            Some(connection) => &connection.peer,
-            None => &NOWHERE,
-        }
+        self.reactor.peer_of(self.token)
     }
 
-    /// The local address. (Twisted: `getHost`.)
-    pub fn host(&mut self) -> Address {
-        let Some(connection) = self.reactor.registry.connection_mut(self.token) else {
-            return NOWHERE;
-        };
-        if let Some(host) = connection.cold.as_ref().and_then(|cold| cold.host.clone()) {
-            return host;
-        }
-        match self.reactor.net.local_address(self.token) {
-            Ok(host) => {
-                connection.cold().host = Some(host.clone());
-                host
-            }
-            Err(_) => NOWHERE,
-        }
+    /// The local address, which the system is asked for. (Twisted: `getHost`.)
+    pub fn host(&self) -> Address {
+        self.reactor.host_of(self.token)
     }
 
     /// The peer process of a UNIX socket, as recorded by the kernel. For the connecting side the
@@ -647,5 +632,22 @@ impl Transport<'_> {
 }
 
 /// The addresses of a connection that is gone.
+impl Reactor {
+    /// The address of a connection's peer.
+    pub(in crate::reactor) fn peer_of(&self, token: Token) -> &Address {
+        self.registry.connection(token).map_or(&NOWHERE, |connection| &connection.peer)
+    }
+
+    /// The local address of a connection, as set by a layer or asked from the system.
+    pub(in crate::reactor) fn host_of(&self, token: Token) -> Address {
+        let connection = self.registry.connection(token);
+        match connection.and_then(|connection| connection.cold.as_ref()?.host.clone()) {
+            Some(host) => host,
+            None if connection.is_some() => self.net.local_address(token).unwrap_or(NOWHERE),
+            None => NOWHERE,
+        }
+    }
+}
+
 const NOWHERE: Address =
     Address::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0));

@@ -185,13 +185,13 @@ impl<'a> LayerContext<'a> {
     }
 
     /// The peer's address, as set by the layers below.
-    pub fn peer(&mut self) -> Address {
-        self.transport().peer().clone()
+    pub fn peer(&self) -> &Address {
+        self.reactor.peer_of(self.token)
     }
 
     /// The local address, as set by the layers below.
-    pub fn host(&mut self) -> Address {
-        self.transport().host()
+    pub fn host(&self) -> Address {
+        self.reactor.host_of(self.token)
     }
 
     /// Replaces the connection's addresses, for example by those of a PROXY header. Call it before
@@ -322,10 +322,6 @@ impl<'a> LayerContext<'a> {
     /// Discards unsent output and resets the connection. The reason is [`Reason::Aborted`].
     pub fn abort(&mut self) {
         self.reactor.abort_connection(self.token);
-    }
-
-    fn transport(&mut self) -> crate::reactor::Transport<'_> {
-        crate::reactor::Transport { reactor: self.reactor, token: self.token }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use crate::net::Token;
-use crate::reactor::{Address, ConnectionGuards, ConnectionId, Factory, Layer, Protocol, Reactor, Transport};
+use crate::reactor::{Address, ConnectionGuards, ConnectionId, Factory, Layer, Protocol, Reactor};
 
 /// The connection that a [`Factory`] is called for.
 ///
@@ -89,9 +89,9 @@ impl<'a> BuildContext<'a> {
         self.peer
     }
 
-    /// The connection's own address, like [`Transport::host`].
-    pub fn host(&mut self) -> Address {
-        Transport { reactor: &mut *self.reactor, token: self.token }.host()
+    /// The connection's own address, like [`Transport::host`](crate::Transport::host).
+    pub fn host(&self) -> Address {
+        self.reactor.host_of(self.token)
     }
 
     /// The connection's id.
