@@ -312,12 +312,15 @@ fn read_feed(rounds: usize, peer: SocketAddr) -> Result<u64> {
     let mut reactor = reactor()?;
     let feed = Feed::new(format!("http://{peer}/roads.json").parse::<Url>()?);
     let rounds = u32::try_from(rounds)?;
-    let settings =
-        traffic::FeedSettings { every: INTERVAL, rounds: Some(rounds), ..traffic::FeedSettings::default() };
+    let settings = traffic::FeedSettings {
+        interval: INTERVAL,
+        rounds: Some(rounds),
+        ..traffic::FeedSettings::default()
+    };
     let read = Rc::new(Cell::new(0));
     let counted = Rc::clone(&read);
     let observe = move |event: &traffic::FeedEvent<'_>| {
-        counted.set(counted.get() + u64::from(matches!(event.news, traffic::FeedUpdate::Reading(_))));
+        counted.set(counted.get() + u64::from(event.result.is_ok()));
         Ok(())
     };
     let traffic = FeedReader::start(&mut reactor, vec![feed], settings, observe);

@@ -6,7 +6,7 @@ use super::terminal::Terminal;
 use super::writer::{self, Out};
 use super::{Failure, Outcome, number, print_error, span};
 use crate::monitor::{
-    Event, Kind, LiveTable, Monitor as Watcher, MonitorSettings, Reporter, Screen, Size, Summary, Target,
+    Event, LiveTable, Monitor as Watcher, MonitorSettings, Reporter, Screen, Summary, Target, TargetKind,
     View,
 };
 use crate::net::system;
@@ -130,8 +130,7 @@ impl Monitor {
         let targets = targets.map_err(|error| Failure::Usage(error.to_string()))?;
         self.refuse_idle_options(&targets)?;
         let names = output::width_of(targets.iter().map(Target::name));
-        let size = Rc::new(Cell::new(output::size()));
-        let view = View::default();
+        let view = View::new(output::size());
         let live = self.watch && output::is_screen(&io::stdout());
         if self.watch && !live {
             let why = match io::stdout().is_terminal() {
@@ -144,8 +143,7 @@ impl Monitor {
             (true, _) => Box::new(JsonReporter::new(writer::stdout())),
             (false, true) => {
                 let (out, clock) = (Frames(writer::stdout()), output::clock(false));
-                let page = LiveTable::new(out, clock, output::palette(), Rc::clone(&size));
-                Box::new(page.with_view(view.clone()))
+                Box::new(LiveTable::new(out, clock, output::palette(), view.clone()))
             }
             (false, false) => {
                 Box::new(TextReporter::new(writer::stdout(), output::clock(true), output::palette(), names))
@@ -174,7 +172,7 @@ impl Monitor {
             last.finish(reactor);
         });
         if live {
-            Live::start(&mut reactor, monitor.clone(), view, size)?;
+            Live::start(&mut reactor, monitor.clone(), view)?;
         } else {
             let asked = monitor.clone();
             reactor.on_signal(Signal::Hangup, move |reactor| asked.summary(reactor))?;
@@ -184,13 +182,13 @@ impl Monitor {
             true => ExitCode::FAILURE,
             false => ExitCode::SUCCESS,
         };
-        output::outcome(monitor.error(), code)
+        output::outcome(monitor.take_error(), code)
     }
 
     /// Raises the descriptor limit to the number of connections that may be open at a time. If the
     /// system does not allow that, some targets will be unknown, which is reported at once.
     fn raise_descriptor_limit(&self, targets: &[Target]) {
-        let held = targets.iter().filter(|target| target.kind() == Kind::Hold).count();
+        let held = targets.iter().filter(|target| target.kind() == TargetKind::Hold).count();
         let MonitorSettings { timeout, interval, .. } = self.settings();
         let attempts = match self.once {
             true => timeout.as_millis() / 10 + 32,
@@ -232,7 +230,7 @@ impl Monitor {
                 }
             }
         }
-        let held = || targets.iter().filter(|target| target.kind() == Kind::Hold);
+        let held = || targets.iter().filter(|target| target.kind() == TargetKind::Hold);
         for (option, given) in [
             ("--backoff", self.backoff.is_some()),
             ("--backoff-max", self.backoff_max.is_some()),
@@ -260,7 +258,7 @@ impl Monitor {
         if let Some(interval) = self.interval
             && !shows_rounds
             && pace(interval) == pace(MonitorSettings::default().interval)
-            && targets.iter().all(|target| target.kind() == Kind::Hold)
+            && targets.iter().all(|target| target.kind() == TargetKind::Hold)
         {
             return refuse(
                 "--interval has no effect: all targets are held, without --count, --every-probe and --watch"
@@ -341,8 +339,8 @@ struct Live {
 }
 
 impl Live {
-    fn start(reactor: &mut Reactor, monitor: Watcher, view: View, size: Size) -> Result<(), Failure> {
-        let (watched, moved) = (monitor.clone(), view.clone());
+    fn start(reactor: &mut Reactor, monitor: Watcher, view: View) -> Result<(), Failure> {
+        let (watched, moved, sized) = (monitor.clone(), view.clone(), view.clone());
         let terminal = Terminal::new(view, move |reactor, key| {
             match key {
                 Key::Up => moved.scroll(-1),
@@ -363,7 +361,7 @@ impl Live {
         let live = Live { monitor, terminal };
         let resized = live.clone();
         reactor.on_signal(Signal::WindowChange, move |reactor| {
-            size.set(output::size());
+            sized.resize(output::size());
             resized.draw(reactor);
         })?;
         let suspended = live.clone();
@@ -409,10 +407,10 @@ impl Live {
 fn lost_after(text: &str) -> Result<Duration, String> {
     match span::parse(text)? {
         Duration::ZERO => Ok(Duration::ZERO),
-        time if time < MonitorSettings::SHORTEST_LOST_AFTER => {
+        time if time < MonitorSettings::MIN_LOST_AFTER => {
             Err("the minimum is 3 s: the kernel counts whole seconds".into())
         }
-        time if time > MonitorSettings::LONGEST_LOST_AFTER => Err("the maximum is 9 h".into()),
+        time if time > MonitorSettings::MAX_LOST_AFTER => Err("the maximum is 9 h".into()),
         time => Ok(time),
     }
 }

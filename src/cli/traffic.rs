@@ -23,7 +23,7 @@ use std::time::Duration;
 #[command(after_help = "\
 Examples:
   twistor traffic http://localhost:8080/roads.json --field /congestion/level
-  twistor traffic north=http://10.0.0.5/feed south=http://10.0.0.6/feed --every 2s --json
+  twistor traffic north=http://10.0.0.5/feed south=http://10.0.0.6/feed --interval 2s --json
   twistor traffic http://localhost:8080/roads.json --timestamp /updated --count 3
   twistor traffic http://app/status --via unix:/run/app.sock
 
@@ -55,7 +55,7 @@ pub(super) struct Traffic {
 
     /// Time between two readings of a feed; feeds are spread evenly over it [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = span::positive)]
-    every: Option<Duration>,
+    interval: Option<Duration>,
 
     /// Maximum time for one reading
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::positive)]
@@ -110,16 +110,18 @@ impl Traffic {
         reactor.run()?;
         let failed = self.count.is_some() && traffic.unread() > 0;
         let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-        output::outcome(traffic.error(), code)
+        output::outcome(traffic.take_error(), code)
     }
 
     /// Refuses options without effect.
     fn refuse_idle_options(&self) -> Result<(), Failure> {
         // With more than a hundred feeds, the first readings are spread over the interval.
-        let pace = |every| Schedule::new(every, self.urls.len()).first(1);
-        match self.every {
-            Some(every) if self.count == Some(1) && pace(every) == pace(FeedSettings::default().every) => {
-                let why = "--every has no effect: with --count 1 each feed is read once (see --help)";
+        let pace = |interval| Schedule::new(interval, self.urls.len()).first(1);
+        match self.interval {
+            Some(interval)
+                if self.count == Some(1) && pace(interval) == pace(FeedSettings::default().interval) =>
+            {
+                let why = "--interval has no effect: with --count 1 each feed is read once (see --help)";
                 Err(Failure::Usage(why.to_owned()))
             }
             _ => Ok(()),
@@ -129,7 +131,7 @@ impl Traffic {
     fn settings(&self) -> Result<FeedSettings, PointerError> {
         let usual = FeedSettings::default();
         Ok(FeedSettings {
-            every: self.every.unwrap_or(usual.every),
+            interval: self.interval.unwrap_or(usual.interval),
             timeout: self.timeout,
             fields: self.fields.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             timestamp: self.timestamp.as_deref().map(str::parse::<Pointer>).transpose()?,

@@ -18,7 +18,7 @@ impl Headers {
     }
 
     /// Returns whether a comma-separated list, such as `Connection`, contains this token.
-    pub fn has_token(&self, name: &str, token: &str) -> bool {
+    pub(super) fn has_token(&self, name: &str, token: &str) -> bool {
         self.all(name)
             .flat_map(|value| value.split(|byte| *byte == b','))
             .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))

@@ -76,11 +76,6 @@ impl ResponseReader {
         Err(error)
     }
 
-    /// Returns whether no byte of the next response has been received.
-    pub fn is_idle(&self) -> bool {
-        matches!(&self.state, State::Head { block, interim: 0 } if block.bytes.is_empty())
-    }
-
     fn advance(&mut self, data: &mut &[u8]) -> Result<Option<Response>, HttpError> {
         loop {
             match &mut self.state {

@@ -54,7 +54,7 @@ impl Url {
 
     /// Returns the value of the `Host` header: IPv6 in brackets, without a zone (RFC 6874, 4), and
     /// without port 80.
-    pub fn host_header(&self) -> String {
+    pub(super) fn host_header(&self) -> String {
         // A zone is only meaningful on this machine.
         let host = self.host.split_once('%').map_or(self.host.as_str(), |(host, _)| host);
         self.authority(host)

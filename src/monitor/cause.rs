@@ -35,7 +35,7 @@ pub enum DownCause {
 impl DownCause {
     /// Maps a reason to a cause. Returns `None` if the reason says nothing about the target,
     /// because this side gave up or was stopped.
-    pub fn of(reason: &Reason) -> Option<DownCause> {
+    pub(super) fn of(reason: &Reason) -> Option<DownCause> {
         Some(match reason {
             Reason::Cancelled | Reason::Stopped | Reason::Aborted | Reason::Panicked(_) => {
                 return None;

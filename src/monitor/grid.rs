@@ -1,7 +1,7 @@
 //! Rows and columns of text on a terminal, with the widths of cells and columns.
 
 use super::reporter::Row;
-use super::track::State;
+use super::track::TargetState;
 use crate::escape::Escaped;
 use crate::report::{HumanDuration, Painted, Palette, fit};
 use anstyle::Style;
@@ -25,7 +25,7 @@ impl Cell {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Column {
     Target,
-    State,
+    TargetState,
     Since,
     Uptime,
     Losses,
@@ -38,7 +38,7 @@ pub(crate) enum Column {
 impl Column {
     pub(crate) const ALL: [Column; 9] = [
         Column::Target,
-        Column::State,
+        Column::TargetState,
         Column::Since,
         Column::Uptime,
         Column::Losses,
@@ -51,7 +51,7 @@ impl Column {
     pub(crate) fn heading(self) -> &'static str {
         match self {
             Column::Target => "target",
-            Column::State => "state",
+            Column::TargetState => "state",
             Column::Since => "for",
             Column::Uptime => "uptime",
             Column::Losses => "losses",
@@ -64,32 +64,32 @@ impl Column {
 
     /// Whether cells are right-aligned, as numbers are.
     pub(crate) fn right(self) -> bool {
-        !matches!(self, Column::Target | Column::State)
+        !matches!(self, Column::Target | Column::TargetState)
     }
 }
 
 /// Returns the cells of one target, in the order of [`Column::ALL`].
 pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 9] {
-    let standing = row.standing();
+    let summary = row.summary();
     let cell = |text: String| Cell::plain(text);
     let faint = |text: &str| Cell { text: text.to_owned(), style: palette.faint };
-    let (state, lasted) = match standing.state {
-        State::Unknown(None) => (Cell { text: "○ not yet".into(), style: palette.unknown }, faint("-")),
-        State::Unknown(Some(_)) => (
+    let (state, lasted) = match summary.state {
+        TargetState::Unknown(None) => (Cell { text: "○ not yet".into(), style: palette.unknown }, faint("-")),
+        TargetState::Unknown(Some(_)) => (
             Cell { text: "? unknown".into(), style: palette.unknown },
-            cell(HumanDuration(standing.lasted).to_string()),
+            cell(HumanDuration(summary.lasted).to_string()),
         ),
-        State::Up => (
+        TargetState::Up => (
             Cell { text: "● up".into(), style: palette.good },
-            cell(HumanDuration(standing.lasted).to_string()),
+            cell(HumanDuration(summary.lasted).to_string()),
         ),
-        State::Down(cause) => (
+        TargetState::Down(cause) => (
             Cell { text: format!("✗ {cause}"), style: palette.bad },
-            cell(HumanDuration(standing.lasted).to_string()),
+            cell(HumanDuration(summary.lasted).to_string()),
         ),
     };
     let time = |time: Option<_>| time.map_or(faint("-"), |time| cell(HumanDuration(time).to_string()));
-    let losses = match standing.losses {
+    let losses = match summary.losses {
         0 => faint("0"),
         losses => Cell { text: losses.to_string(), style: palette.strong },
     };
@@ -97,12 +97,12 @@ pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 9] {
         cell(Escaped(row.target.name()).to_string()),
         state,
         lasted,
-        standing.uptime.map_or(faint("-"), |share| cell(percent(share))),
+        summary.uptime.map_or(faint("-"), |share| cell(percent(share))),
         losses,
-        faint(&standing.reconnects.to_string()),
-        cell(standing.connects.to_string()),
-        time(standing.median),
-        time(standing.longest),
+        faint(&summary.reconnects.to_string()),
+        cell(summary.connects.to_string()),
+        time(summary.median),
+        time(summary.max),
     ]
 }
 

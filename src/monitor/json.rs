@@ -3,7 +3,7 @@
 use super::cause::DownCause;
 use super::reporter::{Event, Reporter, Row, Summary, describe};
 use super::target::Target;
-use super::track::{Change, State};
+use super::track::{Change, TargetState};
 use crate::report::JsonReporter;
 use crate::report::json_line::Object;
 use crate::report::json_reporter;
@@ -55,26 +55,26 @@ impl<W: Write + 'static> Reporter for JsonReporter<W> {
 }
 
 fn summary_line(wall: SystemTime, row: &Row<'_>) -> String {
-    let standing = row.standing();
-    let lasted = Some(standing.lasted);
-    let (state, lasted, cause) = match standing.state {
-        State::Unknown(None) => ("unknown", None, None),
-        State::Unknown(cause) => ("unknown", lasted, cause),
-        State::Up => ("up", lasted, None),
-        State::Down(cause) => ("down", lasted, Some(cause)),
+    let summary = row.summary();
+    let lasted = Some(summary.lasted);
+    let (state, lasted, cause) = match summary.state {
+        TargetState::Unknown(None) => ("unknown", None, None),
+        TargetState::Unknown(cause) => ("unknown", lasted, cause),
+        TargetState::Up => ("up", lasted, None),
+        TargetState::Down(cause) => ("down", lasted, Some(cause)),
     };
-    let uptime = standing.uptime.map(|share| (share * 1e6).round() / 1e6);
+    let uptime = summary.uptime.map(|share| (share * 1e6).round() / 1e6);
     start(wall, "summary", row.target)
         .text("state", state)
         .value("reason", &Value::from(cause.map(DownCause::code)))
         .seconds("lasted_s", lasted)
         .value("uptime", &Value::from(uptime))
-        .value("losses", &Value::from(standing.losses))
-        .value("reconnects", &Value::from(standing.reconnects))
-        .value("connects", &Value::from(standing.connects))
-        .value("failures", &Value::from(standing.failures))
-        .millis("median_ms", standing.median)
-        .millis("max_ms", standing.longest)
+        .value("losses", &Value::from(summary.losses))
+        .value("reconnects", &Value::from(summary.reconnects))
+        .value("connects", &Value::from(summary.connects))
+        .value("failures", &Value::from(summary.failures))
+        .millis("median_ms", summary.median)
+        .millis("max_ms", summary.max)
         .line()
 }
 

@@ -19,10 +19,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading order: [`Target`]; [`TargetTracker`], the state of one target, with [`DownCause`] and
-//! [`History`]; [`Schedule`](crate::report::Schedule) and [`Backoff`](crate::service::Backoff) for
-//! the times of attempts; [`Monitor`] with its [`MonitorSettings`]; [`Reporter`] and its
-//! implementors; [`report`](crate::report) for the presentation.
+//! Reading order: [`Target`]; [`Monitor`] with its [`MonitorSettings`]; [`Reporter`], its
+//! [`Event`]s and [`Summary`], and its implementors; [`TargetState`] with [`DownCause`] and
+//! [`History`]; [`report`](crate::report) for the presentation.
 
 mod cause;
 mod grid;
@@ -42,10 +41,10 @@ mod view;
 
 pub use cause::DownCause;
 pub use monitor::Monitor;
-pub use page::{LiveTable, Screen, Size};
+pub use page::{LiveTable, Screen};
 pub use recent::{History, Sample};
 pub use reporter::{Event, Reporter, Row, Summary};
 pub use settings::MonitorSettings;
-pub use target::{Kind, Target, TargetError};
-pub use track::{Change, Retry, State, TargetSummary, TargetTracker};
+pub use target::{Target, TargetError, TargetKind};
+pub use track::{Change, TargetState, TargetSummary};
 pub use view::View;

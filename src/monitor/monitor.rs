@@ -4,8 +4,8 @@ use super::cause::DownCause;
 use super::probe::Watch;
 use super::reporter::{Event, Reporter, Row, Summary};
 use super::settings::{MonitorSettings, liveness};
-use super::target::{Kind, Options, Target};
-use super::track::{Change, Retry, State, TargetTracker};
+use super::target::{Options, Target, TargetKind};
+use super::track::{Change, Retry, TargetState, TargetTracker};
 use crate::report::rounds::Rounds;
 use crate::report::schedule::FIRST_LOOK;
 use crate::report::warning::WarningLog;
@@ -132,11 +132,11 @@ impl Monitor {
 
     /// Whether the last result of every target was a success.
     pub fn all_up(&self) -> bool {
-        self.borrow().watched.iter().all(|watched| watched.track.state() == State::Up)
+        self.borrow().watched.iter().all(|watched| watched.track.state() == TargetState::Up)
     }
 
     /// Takes the error of the reporter, if it failed.
-    pub fn error(&self) -> Option<io::Error> {
+    pub fn take_error(&self) -> Option<io::Error> {
         self.borrow().rounds.take_error()
     }
 
@@ -157,7 +157,7 @@ impl Monitor {
         self.result(reactor, index, None, |watched| {
             watched.connected = now;
             watched.has_data = false;
-            held = watched.target.kind() == Kind::Hold;
+            held = watched.target.kind() == TargetKind::Hold;
             let change = watched.track.connected(now, took.unwrap_or(now - watched.attempt));
             lasts = change.is_some();
             change
@@ -207,7 +207,7 @@ impl Monitor {
     pub(super) fn lost(&self, reactor: &mut Reactor, index: u32, reason: &Reason) -> Option<Duration> {
         let now = reactor.now();
         let kind = self.borrow().watched.get(index as usize)?.target.kind();
-        if kind == Kind::Probe {
+        if kind == TargetKind::Probe {
             return self.next(reactor, index);
         }
         let cause = DownCause::of(reason)?;
@@ -290,7 +290,7 @@ impl Monitor {
         let Ok(plan) = watched.target.connect_plan() else {
             return;
         };
-        let held = watched.target.kind() == Kind::Hold;
+        let held = watched.target.kind() == TargetKind::Hold;
         let timeout = shared.settings.timeout;
         let liveness = shared.settings.lost_after.filter(|_| held).map(liveness);
         drop(shared);
@@ -338,8 +338,8 @@ impl Monitor {
         let shared = &mut *shared;
         let watched = shared.watched.get_mut(index as usize)?;
         Some(match watched.target.kind() {
-            Kind::Probe => shared.rounds.until_next(index, watched.attempt, now),
-            Kind::Hold => {
+            TargetKind::Probe => shared.rounds.until_next(index, watched.attempt, now),
+            TargetKind::Hold => {
                 let failures = watched.failures;
                 watched.failures = failures.saturating_add(1);
                 shared.settings.backoff.delay(failures, random)
@@ -351,7 +351,7 @@ impl Monitor {
     /// multiple of the interval from the start, so that rounds do not drift.
     fn set_round(&self, reactor: &mut Reactor) {
         let mut shared = self.borrow();
-        if shared.watched.iter().all(|watched| watched.target.kind() == Kind::Probe) {
+        if shared.watched.iter().all(|watched| watched.target.kind() == TargetKind::Probe) {
             return;
         }
         let delay = shared.rounds.until_interval_end(reactor.now());
@@ -364,8 +364,8 @@ impl Monitor {
         let now = reactor.now();
         for index in 0..self.targets() {
             let held = self.event(reactor, index, None, |watched| match watched.target.kind() {
-                Kind::Hold => watched.track.round(now),
-                Kind::Probe => None,
+                TargetKind::Hold => watched.track.round(now),
+                TargetKind::Probe => None,
             });
             if held {
                 self.borrow().rounds.end_round(reactor, index);
@@ -396,7 +396,7 @@ impl Monitor {
             let shared = self.borrow();
             let watched = shared.watched.get(index as usize);
             watched.is_some_and(|watched| {
-                watched.target.kind() == Kind::Probe || shared.rounds.count(index) == 0
+                watched.target.kind() == TargetKind::Probe || shared.rounds.count(index) == 0
             })
         };
         if self.event(reactor, index, reason, change) && counts {
@@ -421,7 +421,7 @@ impl Monitor {
             return false;
         };
         let closed = watched.track.closed_at();
-        let is_unknown = |track: &TargetTracker| matches!(track.state(), State::Unknown(Some(_)));
+        let is_unknown = |track: &TargetTracker| matches!(track.state(), TargetState::Unknown(Some(_)));
         let before = is_unknown(&watched.track);
         let Some(change) = change(watched) else {
             return false;

@@ -30,7 +30,7 @@ pub struct History {
 
 impl History {
     /// Adds a result. When the ring is full, it replaces the oldest one.
-    pub fn push(&mut self, sample: Sample) {
+    pub(super) fn push(&mut self, sample: Sample) {
         let packed = match sample {
             Sample::Took(took) => {
                 self.longest = self.longest.max(Some(took));
@@ -79,7 +79,7 @@ impl History {
     }
 
     /// Returns the longest connect time since the start.
-    pub fn longest(&self) -> Option<Duration> {
+    pub fn max(&self) -> Option<Duration> {
         self.longest
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn the_last_64_results_are_kept_in_order() {
         let mut recent = History::default();
-        assert_eq!((recent.median(), recent.longest(), recent.samples().count()), (None, None, 0));
+        assert_eq!((recent.median(), recent.max(), recent.samples().count()), (None, None, 0));
         recent.push(Sample::Took(Duration::from_secs(3)));
         for millis in 0..100 {
             recent.push(Sample::Took(Duration::from_millis(millis)));
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(samples[60], Sample::Took(Duration::from_millis(99)));
         assert_eq!(samples[61..], [Sample::Held, Sample::Down, Sample::Unknown]);
         assert_eq!(recent.median(), Some(Duration::from_millis(69)));
-        assert_eq!(recent.longest(), Some(Duration::from_secs(3)));
+        assert_eq!(recent.max(), Some(Duration::from_secs(3)));
     }
 
     #[test]

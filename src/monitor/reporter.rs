@@ -1,8 +1,9 @@
 //! Reporters: the trait through which a monitor reports its results.
 
 use super::cause::DownCause;
+use super::recent::History;
 use super::target::Target;
-use super::track::{Change, TargetSummary, TargetTracker};
+use super::track::{Change, TargetState, TargetSummary, TargetTracker};
 use crate::escape::Escaped;
 use crate::report::HumanDuration;
 use crate::{Instant, Reason};
@@ -27,7 +28,7 @@ use std::time::SystemTime;
 /// ```
 ///
 /// An error of a reporter (such as a closed pipe) stops the monitor and is kept for
-/// [`Monitor::error`](super::Monitor::error).
+/// [`Monitor::take_error`](super::Monitor::take_error).
 pub trait Reporter: 'static {
     /// Called for each result that the settings select.
     fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
@@ -68,16 +69,25 @@ pub struct Summary<'a> {
 pub struct Row<'a> {
     /// The target.
     pub target: &'a Target,
-    /// Its state, counts and last results.
-    pub track: &'a TargetTracker,
+    pub(super) track: &'a TargetTracker,
     /// Time of the summary, on the reactor's clock.
-    pub now: Instant,
+    pub(super) now: Instant,
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
+    /// Returns the target's state.
+    pub fn state(&self) -> TargetState {
+        self.track.state()
+    }
+
+    /// Returns the target's last results.
+    pub fn history(&self) -> &'a History {
+        self.track.history()
+    }
+
     /// Computes the target's summary at this moment. The median needs a sort, so call it once.
-    pub fn standing(&self) -> TargetSummary {
-        self.track.standing(self.now)
+    pub fn summary(&self) -> TargetSummary {
+        self.track.summary(self.now)
     }
 }
 

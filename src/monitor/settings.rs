@@ -31,9 +31,9 @@ pub struct MonitorSettings {
 
 impl MonitorSettings {
     /// Minimum of [`lost_after`](MonitorSettings::lost_after): the kernel counts in seconds.
-    pub const SHORTEST_LOST_AFTER: Duration = Duration::from_secs(3);
+    pub(crate) const MIN_LOST_AFTER: Duration = Duration::from_secs(3);
     /// Maximum of [`lost_after`](MonitorSettings::lost_after).
-    pub const LONGEST_LOST_AFTER: Duration = Duration::from_secs(32_767);
+    pub(crate) const MAX_LOST_AFTER: Duration = Duration::from_secs(32_767);
 }
 
 impl Default for MonitorSettings {
@@ -56,7 +56,7 @@ impl Default for MonitorSettings {
 /// It gives up at the first probe time after the timeout. A tenth is left for kernel timers, which
 /// are late by up to an eighth of a second, and more for long times.
 pub(super) fn liveness(lost_after: Duration) -> (Duration, Option<Duration>) {
-    let limit = lost_after.clamp(MonitorSettings::SHORTEST_LOST_AFTER, MonitorSettings::LONGEST_LOST_AFTER);
+    let limit = lost_after.clamp(MonitorSettings::MIN_LOST_AFTER, MonitorSettings::MAX_LOST_AFTER);
     let idle = (limit * 2 / 5).as_secs().max(1);
     let interval = Duration::from_secs((idle / 4).max(1));
     let user_timeout = (limit * 9 / 10).saturating_sub(interval);
@@ -74,8 +74,7 @@ mod tests {
         for millis in [0, 3_000, 3_500, 4_000, 5_000, 7_000, 10_000, 15_000, 60_000, 32_767_000, u64::MAX] {
             let asked = Duration::from_millis(millis);
             let (idle, user_timeout) = liveness(asked);
-            let limit =
-                asked.clamp(MonitorSettings::SHORTEST_LOST_AFTER, MonitorSettings::LONGEST_LOST_AFTER);
+            let limit = asked.clamp(MonitorSettings::MIN_LOST_AFTER, MonitorSettings::MAX_LOST_AFTER);
             let interval = Duration::from_secs((idle.as_secs() / 4).max(1));
             let Some(user_timeout) = user_timeout else { continue };
             // The kernel's rule: at least one probe, and then the first probe time after the

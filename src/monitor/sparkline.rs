@@ -1,7 +1,7 @@
 //! Sparklines: a curve of a few characters.
 
 use crate::monitor::recent::{History, Sample};
-use crate::monitor::target::Kind;
+use crate::monitor::target::TargetKind;
 use crate::report::{Painted, Palette};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 ///
 /// For probes the height is the connect time, from zero to the longest one shown. A held connection
 /// is a line that starts where it was made. `×` is a target that is down, `?` one that is unknown.
-pub(crate) fn sparkline(recent: &History, kind: Kind, width: usize, palette: &Palette) -> String {
+pub(crate) fn sparkline(recent: &History, kind: TargetKind, width: usize, palette: &Palette) -> String {
     let mut shown: Vec<Sample> = recent.samples().rev().take(width).collect();
     shown.reverse();
     let longest = shown.iter().filter_map(time).max().unwrap_or_default();
@@ -35,12 +35,12 @@ fn time(sample: &Sample) -> Option<Duration> {
     }
 }
 
-fn symbol(sample: &Sample, kind: Kind, longest: Duration) -> char {
+fn symbol(sample: &Sample, kind: TargetKind, longest: Duration) -> char {
     match sample {
         Sample::Down => '×',
         Sample::Unknown => '?',
         Sample::Held => '─',
-        Sample::Took(_) if kind == Kind::Hold => '├',
+        Sample::Took(_) if kind == TargetKind::Hold => '├',
         Sample::Took(took) => {
             let share = took.as_secs_f64() / longest.as_secs_f64().max(f64::MIN_POSITIVE);
             // 0 to 7: a share is at most 1.
@@ -59,17 +59,17 @@ mod tests {
     #[test]
     fn heights_are_shares_of_the_longest_time() {
         let mut recent = History::default();
-        assert_eq!(sparkline(&recent, Kind::Probe, 8, &Palette::plain()), "");
+        assert_eq!(sparkline(&recent, TargetKind::Probe, 8, &Palette::plain()), "");
         for millis in [80, 10, 40] {
             recent.push(Sample::Took(Duration::from_millis(millis)));
         }
         recent.push(Sample::Down);
         recent.push(Sample::Held);
         recent.push(Sample::Took(Duration::ZERO));
-        assert_eq!(sparkline(&recent, Kind::Probe, 8, &Palette::plain()), "█▁▄×─▁");
+        assert_eq!(sparkline(&recent, TargetKind::Probe, 8, &Palette::plain()), "█▁▄×─▁");
         recent.push(Sample::Unknown);
-        assert_eq!(sparkline(&recent, Kind::Probe, 8, &Palette::plain()), "█▁▄×─▁?");
-        assert_eq!(sparkline(&recent, Kind::Probe, 6, &Palette::plain()), "▂█×─▁?");
+        assert_eq!(sparkline(&recent, TargetKind::Probe, 8, &Palette::plain()), "█▁▄×─▁?");
+        assert_eq!(sparkline(&recent, TargetKind::Probe, 6, &Palette::plain()), "▂█×─▁?");
     }
 
     #[test]
@@ -79,6 +79,6 @@ mod tests {
         for sample in [made, Sample::Held, Sample::Held, Sample::Down, made, Sample::Held] {
             recent.push(sample);
         }
-        assert_eq!(sparkline(&recent, Kind::Hold, 8, &Palette::plain()), "├──×├─");
+        assert_eq!(sparkline(&recent, TargetKind::Hold, 8, &Palette::plain()), "├──×├─");
     }
 }

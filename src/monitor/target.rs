@@ -12,17 +12,17 @@ use std::str::FromStr;
 /// A target to watch.
 ///
 /// ```
-/// use twistor::monitor::{Kind, Target};
+/// use twistor::monitor::{TargetKind, Target};
 ///
 /// let target: Target = "door=hold://[::1]:22".parse()?;
-/// assert_eq!((target.kind(), target.host().as_deref(), target.port()), (Kind::Hold, Some("::1"), Some(22)));
+/// assert_eq!((target.kind(), target.host().as_deref(), target.port()), (TargetKind::Hold, Some("::1"), Some(22)));
 /// assert_eq!((target.name(), target.url()), ("door", "hold://[::1]:22"));
 ///
 /// // An endpoint of a client, or an address, is probed; after `hold:`, it is held.
-/// assert_eq!("localhost:22".parse::<Target>()?.kind(), Kind::Probe);
+/// assert_eq!("localhost:22".parse::<Target>()?.kind(), TargetKind::Probe);
 /// let target: Target = "web=tcp:example.org:80:timeout=2".parse()?;
-/// assert_eq!((target.kind(), target.name()), (Kind::Probe, "web"));
-/// assert_eq!("hold:unix:/run/app.sock".parse::<Target>()?.kind(), Kind::Hold);
+/// assert_eq!((target.kind(), target.name()), (TargetKind::Probe, "web"));
+/// assert_eq!("hold:unix:/run/app.sock".parse::<Target>()?.kind(), TargetKind::Hold);
 /// # Ok::<(), twistor::monitor::TargetError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +32,13 @@ pub struct Target {
     text: Box<str>,
     /// Start of the URL in `text`.
     url: u16,
-    kind: Kind,
+    kind: TargetKind,
     form: Form,
 }
 
 /// The way in which a target is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TargetKind {
     /// One connection is held open, and its loss is the event.
     Hold,
     /// A connection is made, timed and closed at an interval.
@@ -90,7 +90,7 @@ impl Target {
     }
 
     /// Returns how the target is watched.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> TargetKind {
         self.kind
     }
 
@@ -106,7 +106,7 @@ impl Target {
 
     /// Whether the endpoint has an argument of this name. `timeout`, `keepalive` and `user_timeout`
     /// override the monitor's settings.
-    pub fn has_own(&self, argument: &str) -> bool {
+    pub(crate) fn has_own(&self, argument: &str) -> bool {
         let endpoint = self.url().strip_prefix("hold:").unwrap_or(self.url());
         self.form == Form::Endpoint && Arguments::of(endpoint).is_ok_and(|arguments| arguments.has(argument))
     }
@@ -169,7 +169,7 @@ impl Target {
         let [has_timeout, has_keepalive, has_user_timeout] =
             ["timeout", "keepalive", "user_timeout"].map(|name| arguments.has(name));
         for (argument, why) in INEFFECTIVE {
-            if arguments.has(argument) && (self.kind == Kind::Probe || why == NOTHING_SENT) {
+            if arguments.has(argument) && (self.kind == TargetKind::Probe || why == NOTHING_SENT) {
                 return Err(error(format!("{argument} has no effect: {why}")));
             }
         }
@@ -211,10 +211,10 @@ impl FromStr for Target {
             return Err(error(format!("it is empty: {FORMS}")));
         }
         let (kind, form) = match (form, rest.split_once(':').map(|(scheme, _)| scheme)) {
-            (_, Some("hold")) => (Kind::Hold, form),
-            (Form::Url, Some("tcp")) | (Form::Endpoint, _) => (Kind::Probe, form),
+            (_, Some("hold")) => (TargetKind::Hold, form),
+            (Form::Url, Some("tcp")) | (Form::Endpoint, _) => (TargetKind::Probe, form),
             // In a UNIX path the slashes belong to the path.
-            (Form::Url, Some("unix")) => (Kind::Probe, Form::Endpoint),
+            (Form::Url, Some("unix")) => (TargetKind::Probe, Form::Endpoint),
             (Form::Url, scheme) => {
                 let scheme = scheme.unwrap_or_default();
                 let advice = match nearest(scheme, SCHEMES.into_iter()) {
@@ -269,22 +269,28 @@ mod tests {
     #[test]
     fn a_target_falls_into_its_parts() {
         for (text, kind, host, port, name) in [
-            ("tcp://localhost:80", Kind::Probe, Some("localhost"), Some(80), "tcp://localhost:80"),
-            ("hold://[::1]:22", Kind::Hold, Some("::1"), Some(22), "hold://[::1]:22"),
-            ("hold://[fe80::1%lo]:22", Kind::Hold, Some("fe80::1%lo"), Some(22), "hold://[fe80::1%lo]:22"),
-            ("a=tcp://[fe80::1%25lo]:1", Kind::Probe, Some("fe80::1%lo"), Some(1), "a"),
-            ("tcp:[fe80::1%2]:1", Kind::Probe, Some("fe80::1%2"), Some(1), "tcp:[fe80::1%2]:1"),
-            ("a=b=tcp://10.0.0.1:1", Kind::Probe, Some("10.0.0.1"), Some(1), "a=b"),
-            ("tcp:localhost:80", Kind::Probe, Some("localhost"), Some(80), "tcp:localhost:80"),
-            ("a=hold:tcp:[::1]:22:timeout=5", Kind::Hold, Some("::1"), Some(22), "a"),
-            ("tcp:host=h:port=1", Kind::Probe, Some("h"), Some(1), "tcp:host=h:port=1"),
-            ("unix:/run/x", Kind::Probe, None, None, "unix:/run/x"),
-            (r"a=hold:unix:@x\://y", Kind::Hold, None, None, "a"),
-            ("localhost:80", Kind::Probe, Some("localhost"), Some(80), "localhost:80"),
-            ("web=10.0.0.1:80", Kind::Probe, Some("10.0.0.1"), Some(80), "web"),
-            ("[::1]:22", Kind::Probe, Some("::1"), Some(22), "[::1]:22"),
-            ("a=hold:localhost:22", Kind::Hold, Some("localhost"), Some(22), "a"),
-            ("unix:///run/x", Kind::Probe, None, None, "unix:///run/x"),
+            ("tcp://localhost:80", TargetKind::Probe, Some("localhost"), Some(80), "tcp://localhost:80"),
+            ("hold://[::1]:22", TargetKind::Hold, Some("::1"), Some(22), "hold://[::1]:22"),
+            (
+                "hold://[fe80::1%lo]:22",
+                TargetKind::Hold,
+                Some("fe80::1%lo"),
+                Some(22),
+                "hold://[fe80::1%lo]:22",
+            ),
+            ("a=tcp://[fe80::1%25lo]:1", TargetKind::Probe, Some("fe80::1%lo"), Some(1), "a"),
+            ("tcp:[fe80::1%2]:1", TargetKind::Probe, Some("fe80::1%2"), Some(1), "tcp:[fe80::1%2]:1"),
+            ("a=b=tcp://10.0.0.1:1", TargetKind::Probe, Some("10.0.0.1"), Some(1), "a=b"),
+            ("tcp:localhost:80", TargetKind::Probe, Some("localhost"), Some(80), "tcp:localhost:80"),
+            ("a=hold:tcp:[::1]:22:timeout=5", TargetKind::Hold, Some("::1"), Some(22), "a"),
+            ("tcp:host=h:port=1", TargetKind::Probe, Some("h"), Some(1), "tcp:host=h:port=1"),
+            ("unix:/run/x", TargetKind::Probe, None, None, "unix:/run/x"),
+            (r"a=hold:unix:@x\://y", TargetKind::Hold, None, None, "a"),
+            ("localhost:80", TargetKind::Probe, Some("localhost"), Some(80), "localhost:80"),
+            ("web=10.0.0.1:80", TargetKind::Probe, Some("10.0.0.1"), Some(80), "web"),
+            ("[::1]:22", TargetKind::Probe, Some("::1"), Some(22), "[::1]:22"),
+            ("a=hold:localhost:22", TargetKind::Hold, Some("localhost"), Some(22), "a"),
+            ("unix:///run/x", TargetKind::Probe, None, None, "unix:///run/x"),
         ] {
             let target: Target = text.parse().unwrap();
             assert_eq!(

@@ -1,15 +1,17 @@
-//! The visible part of a live table: the scroll position and the list of keys.
+//! The visible part of a live table: the size, the scroll position and the list of keys.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 /// A handle that scrolls a [`LiveTable`](super::LiveTable). A clone is another handle to the same
 /// view.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct View(Rc<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    /// Columns and rows of the terminal.
+    size: Cell<(u16, u16)>,
     /// Number of targets above the first row.
     offset: Cell<usize>,
     /// Number of rows of targets in the last frame.
@@ -22,6 +24,20 @@ struct State {
 }
 
 impl View {
+    /// Creates a view of the first targets, on a terminal of this many columns and rows.
+    pub fn new(size: (u16, u16)) -> View {
+        View(Rc::new(State { size: Cell::new(size), ..State::default() }))
+    }
+
+    /// Sets the columns and rows of the terminal, for the next frame.
+    pub fn resize(&self, size: (u16, u16)) {
+        self.0.size.set(size);
+    }
+
+    pub(super) fn size(&self) -> (u16, u16) {
+        self.0.size.get()
+    }
+
     /// Scrolls by this number of rows, down if positive. The position is limited to the table.
     pub fn scroll(&self, rows: isize) {
         self.0.offset.set(self.0.offset.get().saturating_add_signed(rows));
@@ -93,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_view_stays_between_its_ends() {
-        let view = View::default();
+        let view = View::new((80, 24));
         assert_eq!(view.first(30, 10), 0);
         view.scroll(-1);
         assert_eq!(view.first(30, 10), 0);
@@ -113,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_screen_is_taken_and_given_back_once() {
-        let view = View::default();
+        let view = View::new((80, 24));
         assert_eq!(view.leave(), None);
         assert_eq!((view.enter(), view.enter()), (Some(ENTER), None));
         assert_eq!((view.leave(), view.leave()), (Some(LEAVE), None));

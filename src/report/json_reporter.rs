@@ -39,8 +39,8 @@ use std::time::SystemTime;
 ///   `age_zone`. `problems` maps a pointer to `reason`
 ///   ([`Problem::code`](crate::traffic::Problem::code)) and `detail` (text for people). `age_s` is
 ///   negative if the time lies in the future. `age_source` is `payload`, `last-modified`, `age` or
-///   `date`. Both are `null` if the age is not known. `age_zone` is `assumed_utc` for a time without
-///   a zone, else `null`.
+///   `date`. Both are `null` if the age is not known. `age_zone` is `assumed_utc` for a time
+///   without a zone, else `null`.
 /// - `error`: `reason` ([`FeedError::code`](crate::traffic::FeedError::code); `local` is trouble of
 ///   this machine, which says nothing about the feed) and `detail` (text for people).
 #[derive(Debug)]

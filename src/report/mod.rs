@@ -4,8 +4,7 @@
 //! [`TextReporter`] and [`JsonReporter`] write the results of a [`monitor`](crate::monitor) and of
 //! [`traffic`](crate::traffic) feeds as lines.
 //! [`HumanDuration`] prints a duration for people, a [`TimeFormat`] prints points in time, and a
-//! [`Palette`] holds the colours of the output. [`Schedule`] spreads periodic work over its
-//! interval.
+//! [`Palette`] holds the colours of the output.
 
 mod human_duration;
 pub(crate) mod json_line;
@@ -22,7 +21,7 @@ pub use self::human_duration::HumanDuration;
 pub use self::json_reporter::JsonReporter;
 pub(crate) use self::palette::Painted;
 pub use self::palette::Palette;
-pub use self::schedule::Schedule;
+pub(crate) use self::schedule::Schedule;
 pub use self::text_reporter::TextReporter;
 pub use self::time_format::TimeFormat;
 pub(crate) use self::width::fit;

@@ -9,25 +9,25 @@ use std::time::Duration;
 
 /// Check times for a number of targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     interval: Duration,
     targets: u32,
 }
 
 impl Schedule {
     /// Creates a schedule that checks each of `targets` once per `interval` (at least 1 ms).
-    pub fn new(interval: Duration, targets: usize) -> Schedule {
+    pub(crate) fn new(interval: Duration, targets: usize) -> Schedule {
         let targets = u32::try_from(targets).unwrap_or(u32::MAX).max(1);
         Schedule { interval: interval.max(MIN_INTERVAL), targets }
     }
 
     /// Returns the time between two checks of one target.
-    pub fn interval(&self) -> Duration {
+    pub(crate) fn interval(&self) -> Duration {
         self.interval
     }
 
     /// Returns the time of the first check of target `index`, relative to the start.
-    pub fn first(&self, index: u32) -> Duration {
+    pub(crate) fn first(&self, index: u32) -> Duration {
         (self.interval / self.targets).min(FIRST_LOOK).saturating_mul(index)
     }
 
@@ -35,7 +35,7 @@ impl Schedule {
     ///
     /// `last` is when its last check began, and `now` the current time. The result is the target's
     /// next slot that is at least half an interval after `last`. Missed slots are skipped.
-    pub fn next(&self, index: u32, last: Duration, now: Duration) -> Duration {
+    pub(crate) fn next(&self, index: u32, last: Duration, now: Duration) -> Duration {
         let slot = (self.interval / self.targets).saturating_mul(index);
         let after = now.max(last.saturating_add(self.interval / 2));
         let passed = after.saturating_sub(slot).as_nanos().div_ceil(self.interval.as_nanos().max(1));

@@ -23,13 +23,13 @@ impl TimeFormat {
     }
 
     /// Formats as `03:17:12`, for a headline.
-    pub fn show_time(&self, wall: SystemTime) -> String {
+    pub(crate) fn show_time(&self, wall: SystemTime) -> String {
         timestamp(wall).to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
     }
 }
 
 /// Formats as `2026-11-21T03:17:12.345678Z`, always with six decimals.
-pub fn rfc3339(wall: SystemTime) -> String {
+pub(crate) fn rfc3339(wall: SystemTime) -> String {
     format!("{:.6}", timestamp(wall))
 }
 

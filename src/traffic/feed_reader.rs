@@ -2,7 +2,7 @@
 
 use super::body;
 use super::feed::{Feed, Pointer};
-use super::observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
+use super::observer::{FeedError, FeedEvent, FeedObserver};
 use super::payload::{PayloadError, PayloadLimits};
 use super::reading::{Reading, Values};
 use crate::http::{Client, FetchError, FetchResult, FetchStage, Limits, Request, RequestError, Url};
@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct FeedSettings {
     /// Time between two readings of a feed. Default: 10 s.
-    pub every: Duration,
+    pub interval: Duration,
     /// Maximum time for one reading, connecting included. Default: 5 s.
     pub timeout: Duration,
     /// The values to report. If empty, a few members that are present are chosen. Default: empty.
@@ -37,7 +37,7 @@ pub struct FeedSettings {
 impl Default for FeedSettings {
     fn default() -> FeedSettings {
         FeedSettings {
-            every: Duration::from_secs(10),
+            interval: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
             fields: Vec::new(),
             timestamp: None,
@@ -98,7 +98,7 @@ impl FeedReader {
             }
         };
         let shared = Shared {
-            rounds: Rounds::new(now, settings.every, feeds.len(), settings.rounds),
+            rounds: Rounds::new(now, settings.interval, feeds.len(), settings.rounds),
             warnings: WarningLog::new(feeds.len(), |warned| log_warn!("unread feeds: {warned}")),
             watched: feeds.into_iter().map(new).collect(),
             observer: Box::new(observer),
@@ -140,7 +140,7 @@ impl FeedReader {
     }
 
     /// Takes the error of the observer, if it failed.
-    pub fn error(&self) -> Option<io::Error> {
+    pub fn take_error(&self) -> Option<io::Error> {
         self.borrow().rounds.take_error()
     }
 
@@ -178,11 +178,8 @@ impl FeedReader {
         };
         let latency = result.as_ref().map_or(now - watched.requested_at, |fetched| fetched.latency);
         let reading = read(result, &mut watched.values, &shared.settings, wall);
-        let news = match &reading {
-            Ok(reading) => FeedUpdate::Reading(reading),
-            Err(error) => FeedUpdate::Error(error),
-        };
-        let reported = shared.observer.news(&FeedEvent { wall, feed: &watched.feed, latency, news });
+        let event = FeedEvent { wall, feed: &watched.feed, latency, result: reading.as_ref() };
+        let reported = shared.observer.event(&event);
         watched.read |= reading.is_ok();
         let local = reading.as_ref().err().and_then(|error| local_reason(error, &watched.feed.url));
         let before = std::mem::replace(&mut watched.in_trouble, local.is_some());

@@ -1,6 +1,6 @@
 //! JSON output of a feed reader. [`JsonReporter`] documents the members.
 
-use super::observer::{FeedEvent, FeedObserver, FeedUpdate};
+use super::observer::{FeedEvent, FeedObserver};
 use super::reading::{Difference, Reading, Value};
 use crate::report::JsonReporter;
 use crate::report::json_line::Object;
@@ -9,19 +9,14 @@ use serde_json::{Map, json};
 use std::io::{self, Write};
 
 impl<W: Write + 'static> FeedObserver for JsonReporter<W> {
-    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
-        let kind = match event.news {
-            FeedUpdate::Reading(_) => "reading",
-            FeedUpdate::Error(_) => "error",
-        };
+    fn event(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
+        let kind = if event.result.is_ok() { "reading" } else { "error" };
         let url = event.feed.url.to_string();
         let object = start(event.wall, kind, ("feed", &url), &event.feed.name);
         let object = object.millis("latency_ms", Some(event.latency));
-        let object = match event.news {
-            FeedUpdate::Reading(reading) => members(object, reading),
-            FeedUpdate::Error(error) => {
-                object.text("reason", error.code()).text("detail", &error.to_string())
-            }
+        let object = match event.result {
+            Ok(reading) => members(object, reading),
+            Err(error) => object.text("reason", error.code()).text("detail", &error.to_string()),
         };
         self.lines([object.line()])
     }

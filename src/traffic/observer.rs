@@ -12,22 +12,22 @@ use std::time::{Duration, SystemTime};
 /// The receiver of readings and errors.
 ///
 /// An error of an observer (such as a closed pipe) stops the reader and is kept for
-/// [`FeedReader::error`](super::FeedReader::error). A closure that takes a [`FeedEvent`] is an
-/// observer.
+/// [`FeedReader::take_error`](super::FeedReader::take_error). A closure that takes a [`FeedEvent`]
+/// is an observer.
 pub trait FeedObserver: 'static {
     /// Called when a feed was read, or could not be read.
-    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()>;
+    fn event(&mut self, event: &FeedEvent<'_>) -> io::Result<()>;
 }
 
 impl<F: FnMut(&FeedEvent<'_>) -> io::Result<()> + 'static> FeedObserver for F {
-    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
+    fn event(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         self(event)
     }
 }
 
 impl FeedObserver for Box<dyn FeedObserver> {
-    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
-        (**self).news(event)
+    fn event(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
+        (**self).event(event)
     }
 }
 
@@ -40,17 +40,8 @@ pub struct FeedEvent<'a> {
     pub feed: &'a Feed,
     /// Duration of the request.
     pub latency: Duration,
-    /// The reading or the error.
-    pub news: FeedUpdate<'a>,
-}
-
-/// A reading or an error.
-#[derive(Clone, Copy, Debug)]
-pub enum FeedUpdate<'a> {
-    /// The values that were read.
-    Reading(&'a Reading),
-    /// The reason why the feed could not be read.
-    Error(&'a FeedError),
+    /// The values that were read, or the reason why the feed could not be read.
+    pub result: Result<&'a Reading, &'a FeedError>,
 }
 
 /// The reason why a feed could not be read.

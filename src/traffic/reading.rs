@@ -11,7 +11,7 @@ pub use serde_json::Value;
 
 /// The previous values of a feed. Their number is bounded by the number of chosen values.
 #[derive(Clone, Debug, Default)]
-pub struct Values(Vec<(Pointer, Value)>);
+pub(super) struct Values(Vec<(Pointer, Value)>);
 
 /// One reading of a feed.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ impl Values {
     ///
     /// # Errors
     /// Returns an error if the whole payload is invalid. The stored values do not change then.
-    pub fn read(
+    pub(super) fn read(
         &mut self,
         payload: &str,
         headers: &Headers,

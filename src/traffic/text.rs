@@ -2,7 +2,7 @@
 
 use super::age::Age;
 use super::feed::Pointer;
-use super::observer::{FeedError, FeedEvent, FeedObserver, FeedUpdate};
+use super::observer::{FeedError, FeedEvent, FeedObserver};
 use super::reading::{Difference, Reading, Value};
 use crate::escape::{Escaped, EscapedJson};
 use crate::http::FetchError;
@@ -11,18 +11,18 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 impl<W: Write + 'static> FeedObserver for TextReporter<W> {
-    fn news(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
+    fn event(&mut self, event: &FeedEvent<'_>) -> io::Result<()> {
         let palette = &self.palette;
         let mut line = String::new();
         let latency = HumanDuration(event.latency);
-        match event.news {
-            FeedUpdate::Reading(reading) => {
+        match event.result {
+            Ok(reading) => {
                 // Writing to a String cannot fail, here and below.
                 let _ = write!(line, "{}     ", Painted(palette.good, "ok"));
                 write_reading(&mut line, reading, palette);
                 let _ = write!(line, "{}", Painted(palette.faint, format_args!("took {latency}")));
             }
-            FeedUpdate::Error(error) => {
+            Err(error) => {
                 let word = Painted(palette.bad, "error");
                 let _ = write!(line, "{word}  {}", Escaped(error));
                 if !matches!(error, FeedError::Fetch(FetchError::TimedOut(..))) {

@@ -142,7 +142,7 @@ fn a_stdout_that_is_full_ends_it_at_once() {
         // One line, and no other for an hour.
         &["monitor", "--interval", "1h", &probed][..],
         &["monitor", "--once", &probed],
-        &["traffic", "--every", "1h", &feed],
+        &["traffic", "--interval", "1h", &feed],
         &["traffic", "--count", "1", &feed],
         &["echo", "--listen", "tcp:127.0.0.1:0"],
         &["echo", "--listen", "tcp:127.0.0.1:0", "--processes", "2"],

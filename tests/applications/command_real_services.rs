@@ -128,7 +128,7 @@ fn an_nginx_feed_is_read_on_one_connection_with_its_age() {
         "/congestion/level",
         "--field",
         "/vehicles",
-        "--every",
+        "--interval",
         "50ms",
     ]);
     let first = traffic.line_with(&["congestion/level 0.25", "vehicles 7"]);

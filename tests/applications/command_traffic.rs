@@ -50,7 +50,7 @@ fn events(arguments: &[&str]) -> Vec<Value> {
 
 fn events_with_code(arguments: &[&str], code: i32) -> Vec<Value> {
     let once = arguments.windows(2).any(|pair| pair == ["--count", "1"]);
-    let every = if once { &[][..] } else { &["--every", "30ms"] };
+    let every = if once { &[][..] } else { &["--interval", "30ms"] };
     let ended = run(&[&["traffic", "--json"], every, arguments].concat());
     assert_eq!((ended.code, ended.err.as_str()), (Some(code), ""), "{arguments:?}: {}", ended.out);
     ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -168,7 +168,7 @@ fn people_read_a_line_for_each_feed() {
     let (roads, gone) =
         (format!("roads=http://{}/", service.address), format!("gone=http://{}/", refusing_address()));
     let mut traffic =
-        Running::start(&["traffic", &roads, &gone, "--every", "30ms", "--field", "/congestion/level"]);
+        Running::start(&["traffic", &roads, &gone, "--interval", "30ms", "--field", "/congestion/level"]);
     traffic.lines_with(&[
         &["roads  ok ", "congestion/level 0.25", "old (last-modified)", "took"],
         &["gone   error  connection refused"],
@@ -337,7 +337,7 @@ fn a_feed_of_many_small_objects_takes_little_beside_its_text() {
     let url = format!("http://{}/", service.address);
     let field = format!("/{}/a", OBJECTS - 1);
     let mut traffic =
-        Running::start(&["traffic", &url, "--every", "10ms", "--timeout", "1m", "--field", &field]);
+        Running::start(&["traffic", &url, "--interval", "10ms", "--timeout", "1m", "--field", &field]);
     for _ in 0..2 {
         let line = traffic.line();
         assert!(line.contains("  ok     ") && line.contains("/a 7  "), "{line}");

@@ -157,7 +157,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["traffic", "http://h/", "--via", "tcp:7007"], "did you mean tcp:localhost:7007?"),
         (&["traffic", "http://:80/"], "the host is missing"),
         (&["traffic", ""], "http://"),
-        (&["traffic", "http://h/", "--every", "2s", "--count", "1"], "--every has no effect"),
+        (&["traffic", "http://h/", "--interval", "2s", "--count", "1"], "--interval has no effect"),
         (&["demo", "--for", "ever"], "ever"),
         (&["demo", "--fo", "5s"], "did you mean --for?"),
         (&["load"], "ENDPOINT"),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::sim::{CallKind, Errno, Fault, FaultKind, Host, Latency, Link, Simulation};
-use twistor::traffic::{Difference, Feed, FeedEvent, FeedReader, FeedSettings, FeedUpdate};
+use twistor::traffic::{Difference, Feed, FeedEvent, FeedReader, FeedSettings};
 use twistor::{Protocol, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -136,9 +136,9 @@ impl Scene {
             FeedSettings { fields: vec!["/vehicles".parse().unwrap()], rounds, ..FeedSettings::default() };
         let said = Rc::clone(&scene.said);
         let note = move |event: &FeedEvent<'_>| {
-            let news = match event.news {
-                FeedUpdate::Error(error) => Said::Error(error.code()),
-                FeedUpdate::Reading(reading) => {
+            let news = match event.result {
+                Err(error) => Said::Error(error.code()),
+                Ok(reading) => {
                     let (_, value, difference) = &reading.values[0];
                     Said::Vehicles(value.as_u64().unwrap(), difference.clone())
                 }
@@ -343,7 +343,7 @@ fn a_feed_whose_name_hangs_is_told_by_that() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let tell = Rc::clone(&told);
     let note = move |event: &FeedEvent<'_>| {
-        if let FeedUpdate::Error(error) = event.news {
+        if let Err(error) = event.result {
             tell.borrow_mut().push((error.code(), error.to_string()));
         }
         Ok(())
@@ -371,12 +371,12 @@ fn trouble_of_this_machine_is_no_error_of_the_feed() {
         let told = Rc::new(RefCell::new(Vec::new()));
         let tell = Rc::clone(&told);
         let note = move |event: &FeedEvent<'_>| {
-            if let FeedUpdate::Error(error) = event.news {
+            if let Err(error) = event.result {
                 tell.borrow_mut().push((error.code(), error.to_string()));
             }
             Ok(())
         };
-        let settings = FeedSettings { every: SECOND / 2, ..FeedSettings::default() };
+        let settings = FeedSettings { interval: SECOND / 2, ..FeedSettings::default() };
         let traffic = FeedReader::start(simulation.reactor(reader), feeds, settings, note);
         simulation.run_for(5 * SECOND).unwrap();
         traffic.stop(simulation.reactor(reader));

@@ -66,7 +66,7 @@ impl Demo {
             });
         }
         reactor.run()?;
-        match monitor.error().or(traffic.error()) {
+        match monitor.take_error().or(traffic.take_error()) {
             None => output::outcome(print_next_step(&palette).err(), ExitCode::SUCCESS),
             error => output::outcome(error, ExitCode::SUCCESS),
         }
@@ -147,7 +147,7 @@ fn read(reactor: &mut Reactor, world: &World, palette: Palette) -> Result<FeedRe
     };
     let pointer = |text: &str| text.parse().map_err(|error| bad(&error));
     let settings = FeedSettings {
-        every: INTERVAL,
+        interval: INTERVAL,
         timeout: TIMEOUT,
         fields: vec![pointer("/congestion/level")?, pointer("/trend")?, pointer("/vehicles")?],
         timestamp: Some(pointer("/updated")?),

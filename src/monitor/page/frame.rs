@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::monitor::grid::{self, Cell, Column};
 use crate::monitor::reporter::{Row, Summary};
 use crate::monitor::sparkline::sparkline;
-use crate::monitor::track::State;
+use crate::monitor::track::TargetState;
 use crate::monitor::view::View;
 use crate::report::time_format::TimeFormat;
 use crate::report::{Painted, Palette, fit};
@@ -61,11 +61,11 @@ pub(super) fn render(
 
 fn title(summary: &Summary<'_>, columns: usize, clock: &TimeFormat, palette: &Palette) -> String {
     let count =
-        |wanted: fn(State) -> bool| summary.rows.iter().filter(|row| wanted(row.track.state())).count();
-    let down = count(|state| matches!(state, State::Down(_)));
-    let not_yet = count(|state| state == State::Unknown(None));
-    let unknown = count(|state| matches!(state, State::Unknown(Some(_))));
-    let up = count(|state| state == State::Up);
+        |wanted: fn(TargetState) -> bool| summary.rows.iter().filter(|row| wanted(row.state())).count();
+    let down = count(|state| matches!(state, TargetState::Down(_)));
+    let not_yet = count(|state| state == TargetState::Unknown(None));
+    let unknown = count(|state| matches!(state, TargetState::Unknown(Some(_))));
+    let up = count(|state| state == TargetState::Up);
     let mut cells = vec![Cell { text: "  twistor monitor".into(), style: palette.strong }];
     for (number, text, style) in [
         (up, "● {} up", palette.good),
@@ -107,9 +107,9 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette, 
     let mut order: Vec<&Row<'_>> = summary.rows.iter().collect();
     let mut more = None;
     if order.len() > room {
-        order.sort_by_key(|row| match row.track.state() {
-            State::Down(_) => 0,
-            State::Unknown(Some(_)) => 1,
+        order.sort_by_key(|row| match row.state() {
+            TargetState::Down(_) => 0,
+            TargetState::Unknown(Some(_)) => 1,
             _ => 2,
         });
         let above = view.first(order.len(), room - 1);
@@ -118,7 +118,7 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette, 
         let shown = order.split_off(above);
         hidden.append(&mut order);
         order = shown;
-        let down = hidden.iter().filter(|row| matches!(row.track.state(), State::Down(_))).count();
+        let down = hidden.iter().filter(|row| matches!(row.state(), TargetState::Down(_))).count();
         let down = if down == 0 { "none".to_owned() } else { down.to_string() };
         more = Some(match above {
             0 => format!("  … and {below} more, {down} of them down"),
@@ -137,7 +137,7 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette, 
         let mut line = grid::row(cells, &widths);
         if curve > 0 {
             line.push_str("  ");
-            line.push_str(&sparkline(row.track.recent(), row.target.kind(), curve, palette));
+            line.push_str(&sparkline(row.history(), row.target.kind(), curve, palette));
         }
         lines.push(line);
     }
@@ -240,7 +240,7 @@ pub(super) mod tests {
         news: &[[Cell; 5]],
     ) -> Vec<String> {
         let clock = TimeFormat { zone: jiff::tz::TimeZone::UTC, date: false };
-        render(&summary(targets, false), news, size, &clock, &Palette::plain(), &View::default())
+        render(&summary(targets, false), news, size, &clock, &Palette::plain(), &View::new(size))
     }
 
     #[test]

@@ -18,14 +18,9 @@ use crate::escape::Escaped;
 use crate::monitor::grid::Cell;
 use crate::report::time_format::TimeFormat;
 use crate::report::{Painted, Palette, fit};
-use std::cell::Cell as Shared;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::rc::Rc;
-
-/// The size of a terminal in columns and rows. The owner of the terminal updates it on a resize.
-pub type Size = Rc<Shared<(u16, u16)>>;
 
 /// The output of a live table. Every `io::Write` implements it.
 pub trait Screen {
@@ -54,21 +49,15 @@ pub struct LiveTable<S: Screen> {
     out: S,
     clock: TimeFormat,
     palette: Palette,
-    size: Size,
     view: View,
     news: VecDeque<[Cell; 5]>,
 }
 
 impl<S: Screen> LiveTable<S> {
-    /// Creates a live table on `out`, a terminal of `size`.
-    pub fn new(out: S, clock: TimeFormat, palette: Palette, size: Size) -> LiveTable<S> {
-        LiveTable { out, clock, palette, size, view: View::default(), news: VecDeque::new() }
-    }
-
-    /// Sets the view, with which the caller scrolls the table.
-    pub fn with_view(mut self, view: View) -> LiveTable<S> {
-        self.view = view;
-        self
+    /// Creates a live table on `out`, a terminal. With a clone of the view, the caller scrolls and
+    /// resizes the table.
+    pub fn new(out: S, clock: TimeFormat, palette: Palette, view: View) -> LiveTable<S> {
+        LiveTable { out, clock, palette, view, news: VecDeque::new() }
     }
 
     fn draw(&mut self, lines: &[String]) -> io::Result<()> {
@@ -108,7 +97,7 @@ impl<S: Screen + 'static> Reporter for LiveTable<S> {
     }
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
-        let (columns, rows) = self.size.get();
+        let (columns, rows) = self.view.size();
         let rows = if summary.last { u16::MAX } else { rows };
         let news = self.news.make_contiguous();
         let mut lines = render(summary, news, (columns, rows), &self.clock, &self.palette, &self.view);
@@ -125,7 +114,7 @@ impl<S: Screen + 'static> Reporter for LiveTable<S> {
 impl<S: Screen> LiveTable<S> {
     /// Puts the list of keys into the last row.
     fn pin_footer(&self, lines: &mut Vec<String>) {
-        let (columns, rows) = self.size.get();
+        let (columns, rows) = self.view.size();
         let last = usize::from(rows).saturating_sub(1);
         if self.view.has_keys() && last >= MIN_SPACIOUS_ROWS && lines.len() < last {
             lines.resize(last - 1, String::new());
@@ -158,12 +147,13 @@ mod tests {
     use crate::monitor::page::frame::tests::{MS, frame, summary, targets};
     use crate::monitor::{Change, Target, TargetTracker};
     use std::cell::RefCell;
+    use std::rc::Rc;
     use std::time::SystemTime;
     use unicode_width::UnicodeWidthStr;
 
     fn page(size: (u16, u16)) -> LiveTable<Vec<u8>> {
         let clock = TimeFormat { zone: jiff::tz::TimeZone::UTC, date: false };
-        LiveTable::new(Vec::new(), clock, Palette::plain(), Rc::new(Shared::new(size)))
+        LiveTable::new(Vec::new(), clock, Palette::plain(), View::new(size))
     }
 
     #[test]
@@ -203,7 +193,7 @@ mod tests {
         );
         let second = drawn(&mut page, &targets, false);
         assert!(second.starts_with(BEGIN) && second.ends_with(END), "{second:?}");
-        page.size.set((60, 24));
+        page.view.resize((60, 24));
         assert_eq!(drawn(&mut page, &targets, false).lines().count(), second.lines().count());
         let last = drawn(&mut page, &targets, true);
         let (leave, table) = last.split_at("\x1b[?25h\x1b[?1049l".len());
@@ -234,8 +224,7 @@ mod tests {
         }
         let (shown, targets) = (Rc::new(RefCell::new(String::new())), targets(2));
         let clock = TimeFormat { zone: jiff::tz::TimeZone::UTC, date: false };
-        let size = Rc::new(Shared::new((80, 24)));
-        let mut page = LiveTable::new(Out(Rc::clone(&shown)), clock, Palette::plain(), size);
+        let mut page = LiveTable::new(Out(Rc::clone(&shown)), clock, Palette::plain(), View::new((80, 24)));
         page.summary(&summary(&targets, false)).unwrap();
         drop(page);
         assert!(shown.borrow().ends_with("\x1b[?25h\x1b[?1049l"));
@@ -244,9 +233,9 @@ mod tests {
     #[test]
     fn keys_move_a_page_over_all_targets() {
         let targets = targets(30);
-        let view = View::default();
+        let mut page = page((80, 16));
+        let view = page.view.clone();
         view.set_keys(true);
-        let mut page = page((80, 16)).with_view(view.clone());
         let mut shown = || -> Vec<String> {
             let frame = drawn(&mut page, &targets, false);
             frame

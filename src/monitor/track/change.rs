@@ -97,7 +97,7 @@ impl Change {
 
     /// Whether this is more than a repetition: a first result, a new state, a new cause of being
     /// down, or the first reconnection.
-    pub fn is_news(&self) -> bool {
+    pub(in crate::monitor) fn is_news(&self) -> bool {
         match self {
             Change::Up { .. } | Change::Down { .. } | Change::Unknown { .. } => true,
             Change::StillDown { new_cause, .. } => *new_cause,

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum TargetState {
     /// Not known: `None` before the first result, [`DownCause::Local`] while this machine cannot
     /// connect.
     Unknown(Option<DownCause>),
@@ -38,7 +38,7 @@ pub enum State {
 
 /// The delay before the next attempt after an orderly close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
+pub(super) enum Retry {
     /// Reconnect without a delay.
     AtOnce,
     /// Reconnect after the backoff delay for this number of failures (0: the first delay).
@@ -47,8 +47,8 @@ pub enum Retry {
 
 /// The state and counts of one target.
 #[derive(Clone, Debug)]
-pub struct TargetTracker {
-    state: State,
+pub(super) struct TargetTracker {
+    state: TargetState,
     /// When `state` began.
     since: Instant,
     /// Total time up, without the current state.
@@ -91,7 +91,7 @@ struct Made {
 #[non_exhaustive]
 pub struct TargetSummary {
     /// The state.
-    pub state: State,
+    pub state: TargetState,
     /// Duration of the state so far; zero before the first result.
     pub lasted: Duration,
     /// Fraction of the known time in which the target was up, 0 to 1. Time in the unknown state
@@ -109,14 +109,14 @@ pub struct TargetSummary {
     /// time before them.
     pub median: Option<Duration>,
     /// Longest connect time.
-    pub longest: Option<Duration>,
+    pub max: Option<Duration>,
 }
 
 impl TargetTracker {
     /// Creates a tracker without any results.
-    pub fn new() -> TargetTracker {
+    pub(super) fn new() -> TargetTracker {
         TargetTracker {
-            state: State::Unknown(None),
+            state: TargetState::Unknown(None),
             since: Instant::default(),
             up: Duration::ZERO,
             known: Duration::ZERO,
@@ -137,7 +137,7 @@ impl TargetTracker {
     /// Returns `None` after an orderly close, and if the last three connections were closed at
     /// once. Such a connection counts when it has lasted for [`SHORT`](TargetTracker::SHORT): the
     /// caller then calls [`settled`](TargetTracker::settled).
-    pub fn connected(&mut self, now: Instant, took: Duration) -> Option<Change> {
+    pub(super) fn connected(&mut self, now: Instant, took: Duration) -> Option<Change> {
         self.connects += 1;
         if self.closed.is_some() || self.short >= CLOSES_AT_ONCE {
             self.made = Some(Made { at: now, took });
@@ -148,7 +148,7 @@ impl TargetTracker {
 
     /// Notes that the connection for which [`connected`](TargetTracker::connected) returned `None`
     /// has lasted. Returns `None` if there is no such connection.
-    pub fn settled(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn settled(&mut self, now: Instant) -> Option<Change> {
         let Made { at: made, took } = self.made.take()?;
         self.short = 0;
         let Some(Closed { at, after, idle }) = self.closed.take() else {
@@ -161,26 +161,26 @@ impl TargetTracker {
 
     /// Notes that an attempt failed at `now`, after `took`. After an orderly close, the target is
     /// down or unknown since the close.
-    pub fn failed(&mut self, now: Instant, cause: DownCause, took: Duration) -> Change {
+    pub(super) fn failed(&mut self, now: Instant, cause: DownCause, took: Duration) -> Change {
         self.failures += 1;
         self.enter_bad(now, cause, Some(took))
     }
 
     /// Notes that the held connection was lost at `now`. If it followed an orderly close and did
     /// not last, the target is down or unknown since that close.
-    pub fn lost(&mut self, now: Instant, cause: DownCause) -> Change {
+    pub(super) fn lost(&mut self, now: Instant, cause: DownCause) -> Change {
         let closed = self.closed.is_some() && cause != DownCause::Local;
         self.enter_bad(now, if closed { DownCause::Closed } else { cause }, None)
     }
 
     /// Notes that the peer closed the held connection in good order at `now`. The connection had
     /// lasted for `after`; `idle` is set if no data was received on it.
-    pub fn closed(&mut self, now: Instant, after: Duration, idle: bool) -> (Retry, Option<Change>) {
-        let short = after < TargetTracker::SHORT || self.state != State::Up;
+    pub(super) fn closed(&mut self, now: Instant, after: Duration, idle: bool) -> (Retry, Option<Change>) {
+        let short = after < TargetTracker::SHORT || self.state != TargetState::Up;
         self.short = if short { self.short.saturating_add(1) } else { 0 };
         self.made = None;
         let retry = if short { Retry::After(self.short - 1) } else { Retry::AtOnce };
-        if self.state == State::Up && self.short < CLOSES_AT_ONCE {
+        if self.state == TargetState::Up && self.short < CLOSES_AT_ONCE {
             // After a connection that did not last, the earlier close still counts.
             self.closed.get_or_insert(Closed { at: now, after, idle });
             return (retry, None);
@@ -190,31 +190,31 @@ impl TargetTracker {
 
     /// Notes that no connection could be made after an orderly close: the target is down since the
     /// close. Returns `None` if there was no close.
-    pub fn close_stands(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn close_stands(&mut self, now: Instant) -> Option<Change> {
         self.closed.is_some().then(|| self.enter_bad(now, DownCause::Closed, None))
     }
 
     /// Returns when the peer closed the held connection, until a lasting connection or a failure
     /// follows.
-    pub fn closed_at(&self) -> Option<Instant> {
+    pub(super) fn closed_at(&self) -> Option<Instant> {
         self.closed.map(|closed| closed.at)
     }
 
     /// Notes that a round of a held target passed without an event. Returns `None` if the state is
     /// not known yet.
-    pub fn round(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn round(&mut self, now: Instant) -> Option<Change> {
         let lasted = now - self.since;
         match self.state {
-            State::Unknown(None) => None,
-            State::Unknown(Some(cause)) => {
+            TargetState::Unknown(None) => None,
+            TargetState::Unknown(Some(cause)) => {
                 self.recent.push(Sample::Unknown);
                 Some(Change::StillUnknown { cause, took: None, unknown_for: lasted })
             }
-            State::Up => {
+            TargetState::Up => {
                 self.recent.push(Sample::Held);
                 Some(Change::StillUp { took: None, up_for: lasted })
             }
-            State::Down(cause) => {
+            TargetState::Down(cause) => {
                 self.recent.push(Sample::Down);
                 Some(Change::StillDown { cause, new_cause: false, took: None, down_for: lasted })
             }
@@ -222,19 +222,19 @@ impl TargetTracker {
     }
 
     /// Returns the state.
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> TargetState {
         self.state
     }
 
     /// Returns the last results.
-    pub fn recent(&self) -> &History {
+    pub(super) fn history(&self) -> &History {
         &self.recent
     }
 
     /// Returns the state and figures at `now`.
-    pub fn standing(&self, now: Instant) -> TargetSummary {
+    pub(super) fn summary(&self, now: Instant) -> TargetSummary {
         let lasted = match self.state {
-            State::Unknown(None) => Duration::ZERO,
+            TargetState::Unknown(None) => Duration::ZERO,
             _ => now - self.since,
         };
         let (up, known) = self.times(lasted);
@@ -248,18 +248,18 @@ impl TargetTracker {
             connects: self.connects,
             failures: self.failures,
             median: self.recent.median(),
-            longest: self.recent.longest(),
+            max: self.recent.max(),
         }
     }
 
     fn enter_up(&mut self, now: Instant, took: Duration) -> Change {
         self.recent.push(Sample::Took(took));
         let lasted = now - self.since;
-        match self.enter(State::Up, now) {
-            State::Up => Change::StillUp { took: Some(took), up_for: lasted },
-            State::Down(_) => Change::Up { took, down_for: Some(lasted), unknown_for: None },
-            State::Unknown(None) => Change::Up { took, down_for: None, unknown_for: None },
-            State::Unknown(Some(_)) => Change::Up { took, down_for: None, unknown_for: Some(lasted) },
+        match self.enter(TargetState::Up, now) {
+            TargetState::Up => Change::StillUp { took: Some(took), up_for: lasted },
+            TargetState::Down(_) => Change::Up { took, down_for: Some(lasted), unknown_for: None },
+            TargetState::Unknown(None) => Change::Up { took, down_for: None, unknown_for: None },
+            TargetState::Unknown(Some(_)) => Change::Up { took, down_for: None, unknown_for: Some(lasted) },
         }
     }
 
@@ -272,20 +272,20 @@ impl TargetTracker {
         if cause == DownCause::Local {
             self.recent.push(Sample::Unknown);
             let unknown = |up_for, down_for| Change::Unknown { cause, took, up_for, down_for };
-            return match self.enter(State::Unknown(Some(cause)), at) {
-                State::Unknown(None) => unknown(None, None),
-                State::Up => unknown(Some(lasted), None),
-                State::Down(_) => unknown(None, Some(lasted)),
-                State::Unknown(Some(_)) => Change::StillUnknown { cause, took, unknown_for: still },
+            return match self.enter(TargetState::Unknown(Some(cause)), at) {
+                TargetState::Unknown(None) => unknown(None, None),
+                TargetState::Up => unknown(Some(lasted), None),
+                TargetState::Down(_) => unknown(None, Some(lasted)),
+                TargetState::Unknown(Some(_)) => Change::StillUnknown { cause, took, unknown_for: still },
             };
         }
         self.recent.push(Sample::Down);
         let down = |up_for, unknown_for| Change::Down { cause, took, up_for, unknown_for };
-        match self.enter(State::Down(cause), at) {
-            State::Unknown(None) => down(None, None),
-            State::Unknown(Some(_)) => down(None, Some(lasted)),
-            State::Up => down(Some(lasted), None),
-            State::Down(before) => {
+        match self.enter(TargetState::Down(cause), at) {
+            TargetState::Unknown(None) => down(None, None),
+            TargetState::Unknown(Some(_)) => down(None, Some(lasted)),
+            TargetState::Up => down(Some(lasted), None),
+            TargetState::Down(before) => {
                 Change::StillDown { cause, new_cause: before != cause, took, down_for: still }
             }
         }
@@ -293,18 +293,19 @@ impl TargetTracker {
 
     /// Changes the state and returns the previous one. A new cause alone does not restart the
     /// state's duration.
-    fn enter(&mut self, state: State, at: Instant) -> State {
+    fn enter(&mut self, state: TargetState, at: Instant) -> TargetState {
         let before = self.state;
-        if std::mem::discriminant(&before) == std::mem::discriminant(&state) && before != State::Unknown(None)
+        if std::mem::discriminant(&before) == std::mem::discriminant(&state)
+            && before != TargetState::Unknown(None)
         {
             self.state = state;
             return before;
         }
         (self.up, self.known) = self.times(at - self.since);
-        if !matches!(before, State::Unknown(_)) {
-            self.was_up = before == State::Up;
+        if !matches!(before, TargetState::Unknown(_)) {
+            self.was_up = before == TargetState::Up;
         }
-        if matches!(state, State::Down(_)) && std::mem::take(&mut self.was_up) {
+        if matches!(state, TargetState::Down(_)) && std::mem::take(&mut self.was_up) {
             self.losses += 1;
         }
         self.state = state;
@@ -316,19 +317,13 @@ impl TargetTracker {
     /// `lasted`.
     fn times(&self, lasted: Duration) -> (Duration, Duration) {
         let of = |counts: bool| if counts { lasted } else { Duration::ZERO };
-        let known = !matches!(self.state, State::Unknown(_));
-        (self.up + of(self.state == State::Up), self.known + of(known))
+        let known = !matches!(self.state, TargetState::Unknown(_));
+        (self.up + of(self.state == TargetState::Up), self.known + of(known))
     }
 
     /// Minimum life of a held connection. If the peer closes it sooner, the next attempt is
     /// delayed. A connection that follows a close counts only after this time.
-    pub const SHORT: Duration = Duration::from_secs(1);
-}
-
-impl Default for TargetTracker {
-    fn default() -> TargetTracker {
-        TargetTracker::new()
-    }
+    pub(super) const SHORT: Duration = Duration::from_secs(1);
 }
 
 /// Number of consecutive connections closed within [`TargetTracker::SHORT`] after which a target is

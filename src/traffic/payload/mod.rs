@@ -6,7 +6,8 @@
 
 mod problem;
 
-pub use self::problem::{PayloadError, Problem};
+pub(super) use self::problem::PayloadError;
+pub use self::problem::Problem;
 use super::feed::Pointer;
 use super::reading::Value;
 use crate::escape::Escaped;

@@ -8,7 +8,7 @@ use std::fmt;
 /// The reason why a whole payload is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum PayloadError {
+pub(in crate::traffic) enum PayloadError {
     /// Not valid JSON. Holds the syntax error and its position.
     Json(String),
     /// Nested deeper than this limit ([`PayloadLimits::depth`]).
