@@ -128,7 +128,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn held(&self) -> u64 {
-        self.report["connections"]["standing"].as_u64().unwrap_or_default()
+        self.report["connections"]["open"].as_u64().unwrap_or_default()
     }
 
     fn answered(&self) -> u64 {
@@ -177,7 +177,7 @@ impl Run<'_> {
         if let Some(why) = early {
             println!("  {why}");
         }
-        let stops = self.report["stopped_by"].as_array().cloned().unwrap_or_default();
+        let stops = self.report["bottlenecks"].as_array().cloned().unwrap_or_default();
         for stop in &stops {
             let text = |name: &str| stop[name].as_str().unwrap_or("-").to_owned();
             println!(

@@ -146,7 +146,7 @@ fn generate(
     let used = began.filter(|_| !matches!(cell, Cell::Churn { .. })).map(|began| cpu() - began);
     let report = load.report();
     match report.is_success() {
-        true => Ok((report.tally.messages, report.tally.elapsed, used)),
+        true => Ok((report.totals.messages, report.totals.elapsed, used)),
         false => Err(report.to_string().into()),
     }
 }

@@ -56,14 +56,14 @@ pub enum Workload {
     Hold {
         /// Interval at which each connection also sends a message. The connections are spread
         /// evenly over it.
-        every: Option<Duration>,
+        interval: Option<Duration>,
     },
 }
 
 /// The reason why a configuration is invalid.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum PlanError {
+pub enum LoadConfigError {
     /// This count or time is zero, but has to be positive.
     Nothing(&'static str),
     /// The rate is not a positive finite number.
@@ -107,7 +107,7 @@ impl LoadConfig {
     ///
     /// # Errors
     /// Returns the first problem found.
-    pub fn check(&self) -> Result<(), PlanError> {
+    pub(crate) fn check(&self) -> Result<(), LoadConfigError> {
         let counts = [
             (self.connections, "connections"),
             (self.size, "size"),
@@ -115,16 +115,16 @@ impl LoadConfig {
             (self.attempts, "attempts"),
         ];
         if let Some((_, name)) = counts.iter().find(|(count, _)| *count == 0) {
-            return Err(PlanError::Nothing(name));
+            return Err(LoadConfigError::Nothing(name));
         }
-        if self.work == (Workload::Hold { every: Some(Duration::ZERO) }) {
-            return Err(PlanError::Nothing("every"));
+        if self.work == (Workload::Hold { interval: Some(Duration::ZERO) }) {
+            return Err(LoadConfigError::Nothing("interval"));
         }
         if self.size > LoadConfig::MAX_SIZE {
-            return Err(PlanError::Size(self.size));
+            return Err(LoadConfigError::Size(self.size));
         }
         match self.rate {
-            Some(rate) if !(rate.is_finite() && rate > 0.0) => Err(PlanError::Rate(rate)),
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => Err(LoadConfigError::Rate(rate)),
             _ => Ok(()),
         }
     }
@@ -134,12 +134,14 @@ impl LoadConfig {
     ///
     /// # Errors
     /// Returns the first problem found.
-    pub fn check_datagrams(&self) -> Result<(), PlanError> {
+    pub(crate) fn check_datagrams(&self) -> Result<(), LoadConfigError> {
         self.check()?;
         match (self.work, self.size) {
-            _ if !self.sources.is_empty() => Err(PlanError::Sources),
-            (Workload::Churn | Workload::Hold { .. }, _) => Err(PlanError::Work(self.work)),
-            (Workload::Echo, size) if !(8..=65_507).contains(&size) => Err(PlanError::DatagramSize(size)),
+            _ if !self.sources.is_empty() => Err(LoadConfigError::Sources),
+            (Workload::Churn | Workload::Hold { .. }, _) => Err(LoadConfigError::Work(self.work)),
+            (Workload::Echo, size) if !(8..=65_507).contains(&size) => {
+                Err(LoadConfigError::DatagramSize(size))
+            }
             (Workload::Echo, _) => Ok(()),
         }
     }
@@ -148,12 +150,14 @@ impl LoadConfig {
     pub(in crate::load) fn paced(&self) -> Option<f64> {
         match self.work {
             Workload::Echo | Workload::Churn => self.rate,
-            Workload::Hold { every } => every.map(|every| self.connections as f64 / every.as_secs_f64()),
+            Workload::Hold { interval } => {
+                interval.map(|interval| self.connections as f64 / interval.as_secs_f64())
+            }
         }
     }
 
     /// Returns the share of part `index` of `parts`, each of which runs on its own reactor.
-    pub fn part(&self, index: usize, parts: usize) -> LoadConfig {
+    pub(crate) fn part(&self, index: usize, parts: usize) -> LoadConfig {
         let parts = parts.max(1);
         let connections = self.connections / parts + usize::from(index < self.connections % parts);
         let share = connections as f64 / self.connections.max(1) as f64;
@@ -173,25 +177,25 @@ impl LoadConfig {
     }
 }
 
-impl fmt::Display for PlanError {
+impl fmt::Display for LoadConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PlanError::Nothing(what) => write!(f, "{what}: there has to be at least one"),
-            PlanError::Work(Workload::Churn) => f.write_str("churn: datagrams have no connections"),
-            PlanError::Work(_) => f.write_str("hold: datagrams have no connections"),
-            PlanError::Size(size) => {
+            LoadConfigError::Nothing(what) => write!(f, "{what}: there has to be at least one"),
+            LoadConfigError::Work(Workload::Churn) => f.write_str("churn: datagrams have no connections"),
+            LoadConfigError::Work(_) => f.write_str("hold: datagrams have no connections"),
+            LoadConfigError::Size(size) => {
                 write!(f, "size: a message has at most {} bytes, and not {size}", LoadConfig::MAX_SIZE)
             }
-            PlanError::Sources => f.write_str("from: only connections of TCP have source addresses"),
-            PlanError::DatagramSize(size) => {
+            LoadConfigError::Sources => f.write_str("from: only connections of TCP have source addresses"),
+            LoadConfigError::DatagramSize(size) => {
                 write!(f, "size: a datagram has 8 to 65507 bytes, and not {size}")
             }
-            PlanError::Rate(rate) => write!(f, "rate: {rate} is not a number above 0"),
+            LoadConfigError::Rate(rate) => write!(f, "rate: {rate} is not a number above 0"),
         }
     }
 }
 
-impl std::error::Error for PlanError {}
+impl std::error::Error for LoadConfigError {}
 
 #[cfg(test)]
 mod tests {
@@ -199,21 +203,24 @@ mod tests {
 
     #[test]
     fn parts_are_the_whole() {
-        let plan = LoadConfig { connections: 10, rate: Some(1000.0), ..LoadConfig::default() };
-        let parts = [0, 1, 2].map(|index| plan.part(index, 3));
+        let config = LoadConfig { connections: 10, rate: Some(1000.0), ..LoadConfig::default() };
+        let parts = [0, 1, 2].map(|index| config.part(index, 3));
         assert_eq!(parts.each_ref().map(|part| part.connections), [4, 3, 3]);
         assert_eq!(parts.iter().filter_map(|part| part.rate).sum::<f64>(), 1000.0);
     }
 
     #[test]
     fn a_plan_of_nothing_is_no_plan() {
-        let plan = LoadConfig::default();
-        assert_eq!(plan.check(), Ok(()));
-        assert_eq!(LoadConfig { depth: 0, ..plan.clone() }.check(), Err(PlanError::Nothing("depth")));
+        let config = LoadConfig::default();
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(LoadConfig { depth: 0, ..config.clone() }.check(), Err(LoadConfigError::Nothing("depth")));
         let long = LoadConfig::MAX_SIZE + 1;
-        assert_eq!(LoadConfig { size: long, ..plan.clone() }.check(), Err(PlanError::Size(long)));
+        assert_eq!(LoadConfig { size: long, ..config.clone() }.check(), Err(LoadConfigError::Size(long)));
         for rate in [0.0, -1.0, f64::INFINITY] {
-            assert_eq!(LoadConfig { rate: Some(rate), ..plan.clone() }.check(), Err(PlanError::Rate(rate)));
+            assert_eq!(
+                LoadConfig { rate: Some(rate), ..config.clone() }.check(),
+                Err(LoadConfigError::Rate(rate))
+            );
         }
     }
 }

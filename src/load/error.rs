@@ -23,7 +23,7 @@ pub enum LoadError {
         /// How long the connection was open.
         after: Duration,
         /// Number of messages in flight on it.
-        under_way: u64,
+        in_flight: u64,
         /// The reason.
         reason: String,
     },
@@ -110,15 +110,15 @@ impl fmt::Display for LoadError {
             LoadError::NotConnected { connection, reason } => {
                 write!(f, "connection {connection} was not made: {}", Escaped(reason))
             }
-            LoadError::Lost { connection, after, under_way, reason } => {
+            LoadError::Lost { connection, after, in_flight, reason } => {
                 write!(
                     f,
                     "connection {connection} was lost after {}",
                     crate::load::report::number_format::time(*after)
                 )?;
-                if *under_way > 0 {
-                    let plural = if *under_way == 1 { "message" } else { "messages" };
-                    write!(f, " with {under_way} {plural} under way")?;
+                if *in_flight > 0 {
+                    let plural = if *in_flight == 1 { "message" } else { "messages" };
+                    write!(f, " with {in_flight} {plural} under way")?;
                 }
                 write!(f, ": {}", Escaped(reason))
             }

@@ -1,7 +1,7 @@
 //! The handle of a load, which starts, observes and stops it.
 
 use crate::endpoint::ClientEndpoint;
-use crate::load::config::{LoadConfig, PlanError};
+use crate::load::config::{LoadConfig, LoadConfigError};
 use crate::load::error::LoadError;
 use crate::load::report::Report;
 use crate::load::run::{Candidates, Run, Stage, StartGate, State, Target};
@@ -22,7 +22,7 @@ pub struct LoadTest(Rc<Run>);
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
     /// Number of open connections.
-    pub standing: u64,
+    pub open: u64,
     /// Number of messages answered so far, warm-up included.
     pub messages: u64,
     /// Number of errors so far.
@@ -40,13 +40,13 @@ impl LoadTest {
     pub fn start(
         reactor: &mut Reactor,
         endpoint: Box<dyn ClientEndpoint>,
-        plan: LoadConfig,
-    ) -> Result<LoadTest, PlanError> {
-        plan.check()?;
-        if !plan.sources.is_empty() && !(&*endpoint as &dyn Any).is::<ConnectTcp>() {
-            return Err(PlanError::Sources);
+        config: LoadConfig,
+    ) -> Result<LoadTest, LoadConfigError> {
+        config.check()?;
+        if !config.sources.is_empty() && !(&*endpoint as &dyn Any).is::<ConnectTcp>() {
+            return Err(LoadConfigError::Sources);
         }
-        Ok(LoadTest::start_to(reactor, endpoint.describe(), Target::Endpoint(endpoint), plan))
+        Ok(LoadTest::start_to(reactor, endpoint.describe(), Target::Endpoint(endpoint), config))
     }
 
     /// Starts a load of datagrams, on sockets that are connected to the server.
@@ -66,17 +66,17 @@ impl LoadTest {
         reactor: &mut Reactor,
         host: &str,
         port: u16,
-        plan: LoadConfig,
-    ) -> Result<LoadTest, PlanError> {
-        plan.check_datagrams()?;
+        config: LoadConfig,
+    ) -> Result<LoadTest, LoadConfigError> {
+        config.check_datagrams()?;
         let described = match host.contains(':') {
             true => format!("udp:[{host}]:{port}"),
             false => format!("udp:{host}:{port}"),
         };
-        Ok(LoadTest::start_to(reactor, described, Target::Datagrams { host: host.to_owned(), port }, plan))
+        Ok(LoadTest::start_to(reactor, described, Target::Datagrams { host: host.to_owned(), port }, config))
     }
 
-    fn start_to(reactor: &mut Reactor, described: String, target: Target, plan: LoadConfig) -> LoadTest {
+    fn start_to(reactor: &mut Reactor, described: String, target: Target, config: LoadConfig) -> LoadTest {
         let now = reactor.now();
         let state = State {
             stage: Stage::Opening,
@@ -96,15 +96,15 @@ impl LoadTest {
             end: None,
             sweep: None,
             answers: 0,
-            paced: plan.paced().is_some(),
-            tally: Totals::default(),
+            paced: config.paced().is_some(),
+            totals: Totals::default(),
             finished: None,
             start_gate: StartGate::Open,
             candidates: Candidates::default(),
         };
         let state = RefCell::new(state);
         let run = Run {
-            plan,
+            config,
             described: RefCell::new(described),
             target: RefCell::new(target),
             pattern: Pattern::new(),
@@ -120,7 +120,7 @@ impl LoadTest {
 
     /// Sets an observer that is called for each error when it happens. It replaces the previous
     /// one.
-    pub fn on_trouble(&self, observer: impl FnMut(&LoadError) + 'static) {
+    pub fn on_error(&self, observer: impl FnMut(&LoadError) + 'static) {
         *self.0.observer.borrow_mut() = Some(Box::new(observer));
     }
 
@@ -135,7 +135,7 @@ impl LoadTest {
     /// the load. With this, several loads can start together.
     ///
     /// `call` is not called if the load is past this point, or if it finishes before.
-    pub fn wait_when_opened(&self, call: impl FnOnce(&mut Reactor) + 'static) {
+    pub fn pause_after_connect(&self, call: impl FnOnce(&mut Reactor) + 'static) {
         self.0.state.borrow_mut().start_gate = StartGate::Closed(Box::new(call));
     }
 
@@ -169,16 +169,16 @@ impl LoadTest {
     pub fn progress(&self, now: Instant) -> Progress {
         let state = self.0.state.borrow();
         Progress {
-            standing: state.open.len() as u64,
+            open: state.open.len() as u64,
             messages: state.answers,
-            errors: state.tally.error_count(),
-            running: (state.stage != Stage::Opening).then(|| now - state.begun_to_run(&self.0.plan)),
+            errors: state.totals.error_count(),
+            running: (state.stage != Stage::Opening).then(|| now - state.begun_to_run(&self.0.config)),
         }
     }
 
     /// Returns the report, preliminary before the end.
     pub fn report(&self) -> Report {
-        let tally = self.0.state.borrow().tally.clone();
-        Report::new(self.0.described.borrow().clone(), self.0.plan.clone(), tally)
+        let totals = self.0.state.borrow().totals.clone();
+        Report::new(self.0.described.borrow().clone(), self.0.config.clone(), totals)
     }
 }

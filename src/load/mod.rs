@@ -21,14 +21,14 @@
 //! let (server, client) = (simulation.host("server"), simulation.host("client"));
 //! simulation.reactor(server).listen_tcp("0.0.0.0:7", || Echo)?;
 //!
-//! let plan = LoadConfig { connections: 10, rate: Some(1000.0), ..LoadConfig::default() };
+//! let config = LoadConfig { connections: 10, rate: Some(1000.0), ..LoadConfig::default() };
 //! let endpoint = twistor::endpoint::client_from_string("tcp:server:7")?;
-//! let load = LoadTest::start(simulation.reactor(client), endpoint, plan)?;
+//! let load = LoadTest::start(simulation.reactor(client), endpoint, config)?;
 //! simulation.run_until(|_| load.is_finished())?;
 //!
 //! let report = load.report();
 //! assert!(report.is_success());
-//! assert_eq!(report.tally.messages, 10_000);
+//! assert_eq!(report.totals.messages, 10_000);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -48,7 +48,8 @@
 //! with a rate its latency still counts from when it was due.
 //!
 //! Reading order: [`LoadConfig`]; [`LoadTest`]; [`Report`] with its [`Totals`], [`Distribution`]s
-//! and [`LoadError`]s; the report as text, JSON ([`json`]) and picture ([`svg`]).
+//! and [`LoadError`]s; the report is text, JSON
+//! ([`Report::to_json`]) and a picture ([`Report::to_svg`]).
 
 mod config;
 mod error;
@@ -58,7 +59,7 @@ mod run;
 mod sender;
 mod totals;
 
-pub use self::config::{LoadConfig, PlanError, Workload};
+pub use self::config::{LoadConfig, LoadConfigError, Workload};
 pub use self::error::{Corruption, LoadError, Mismatch};
 pub use self::handle::{LoadTest, Progress};
 pub use self::report::{Report, json, svg};

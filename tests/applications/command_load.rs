@@ -64,23 +64,23 @@ fn everything_that_comes_back_right_is_counted() {
         &["-c", "8", "--churn"],
         &["-c", "8", "--churn", "--reset", "--rate", "500"],
         &["-c", "8", "--hold"],
-        &["-c", "8", "--hold", "--every", "100ms", "--threads", "2"],
+        &["-c", "8", "--hold", "--interval", "100ms", "--threads", "2"],
     ] {
         // A busy machine takes its time for the last answers.
         let (ended, report) = json(&address, &[arguments, &["--drain-timeout", "60s"]].concat());
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {}", ended.out);
-        assert_eq!((&report["right"], &report["endpoint"]), (&true.into(), &address.as_str().into()));
+        assert_eq!((&report["success"], &report["endpoint"]), (&true.into(), &address.as_str().into()));
         let answered = report["messages"]["answered"].as_u64().unwrap();
         assert!(answered > 0 && report["messages"]["unanswered"] == 0, "{arguments:?}: {report}");
         assert_eq!(report["latency_ms"]["count"], answered, "{arguments:?}");
-        let size = report["plan"]["size"].as_u64().unwrap();
+        let size = report["config"]["size"].as_u64().unwrap();
         assert_eq!(report["messages"]["bytes"], answered * size, "{arguments:?}");
         let steps = report["steps"].as_array().unwrap();
         let sum: u64 = steps.iter().filter_map(|step| step["count"].as_u64()).sum();
         assert_eq!(sum, answered, "{arguments:?}");
-        let rate = report["plan"]["rate"].as_f64();
+        let rate = report["config"]["rate"].as_f64();
         // On a machine that is held up no further message of a held connection may have come due in time.
-        let scheduled = rate.is_some() || arguments.contains(&"--every");
+        let scheduled = rate.is_some() || arguments.contains(&"--interval");
         assert!(scheduled || report["lateness_ms"].is_null(), "{arguments:?}: {report}");
         if let Some(rate) = rate {
             assert!(report["lateness_ms"].is_object(), "{arguments:?}: {report}");
@@ -153,8 +153,8 @@ fn a_picture_of_the_latencies_is_drawn() {
 fn a_wrong_byte_is_told_with_its_place_and_is_exit_code_1() {
     let server = Service::start("127.0.0.1:0", || Corrupting(0));
     let (ended, report) = json(&server.address, &["--depth", "4"]);
-    assert_eq!((ended.code, &report["right"]), (Some(1), &false.into()));
-    let trouble = &report["troubles"][0];
+    assert_eq!((ended.code, &report["success"]), (Some(1), &false.into()));
+    let trouble = &report["first_errors"][0];
     assert_eq!((&trouble["kind"], &trouble["connection"]), (&"wrong".into(), &1.into()));
     assert_eq!((&trouble["offset"], &trouble["message"]), (&1000.into(), &16.into()));
     let (expected, found) = (trouble["expected"].as_u64().unwrap(), trouble["found"].as_u64().unwrap());
@@ -184,7 +184,7 @@ fn a_loss_is_exit_code_1_and_nothing_connected_is_one_line() {
 #[test]
 fn a_held_connection_that_is_lost_is_told_on_stderr_at_once() {
     let server = Service::start("127.0.0.1:0", || Closing);
-    let ended = load(&server.address, &["--hold", "--connections", "3", "--every", "50ms"]);
+    let ended = load(&server.address, &["--hold", "--connections", "3", "--interval", "50ms"]);
     assert_eq!(ended.code, Some(1));
     assert_eq!(ended.err.lines().filter(|line| line.contains("was lost after")).count(), 3, "{}", ended.err);
 }
@@ -199,7 +199,7 @@ fn a_server_that_never_answers_is_waited_for_and_no_longer() {
     let latency = &report["latency_ms"];
     assert_eq!((&latency["count"], &latency["answered"]), (&3.into(), &0.into()), "{report}");
     assert!(latency["min"].as_f64().unwrap() >= 100.0, "{report}");
-    assert_eq!(report["stopped_by"], Value::Array(Vec::new()), "no limit was hit");
+    assert_eq!(report["bottlenecks"], Value::Array(Vec::new()), "no limit was hit");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_signal_ends_it_early_with_a_report() {
             &["--rate", "1000"][..],
             &["--threads", "2", "-c", "2"],
             &["--churn"],
-            &["--hold", "--every", "10ms"],
+            &["--hold", "--interval", "10ms"],
         ] {
             // It runs when the server has heard of it.
             let (heard, hears) = std::sync::mpsc::channel();

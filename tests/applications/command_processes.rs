@@ -154,17 +154,17 @@ fn the_shares_of_a_load_are_put_together() {
         let ended = run(&[&["load", &address, "--json", "--for", "200ms"], arguments].concat());
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}: {}", ended.out);
         let report: Value = serde_json::from_str(&ended.out).unwrap();
-        assert_eq!((&report["right"], &report["stopped_by"]), (&true.into(), &Value::Array(Vec::new())));
+        assert_eq!((&report["success"], &report["bottlenecks"]), (&true.into(), &Value::Array(Vec::new())));
         assert_eq!(report["endpoint"], format!("tcp:{address}"));
-        let connections = report["plan"]["connections"].as_u64().unwrap();
+        let connections = report["config"]["connections"].as_u64().unwrap();
         if !arguments.contains(&"--churn") {
             assert_eq!(report["connections"]["made"], connections, "{arguments:?}");
-            assert_eq!(report["connections"]["standing"], connections, "{arguments:?}");
+            assert_eq!(report["connections"]["open"], connections, "{arguments:?}");
         }
         let answered = report["messages"]["answered"].as_u64().unwrap();
         assert!(answered >= connections, "{arguments:?}: {report}");
         assert_eq!(report["latency_ms"]["count"], answered, "{arguments:?}");
-        let size = report["plan"]["size"].as_u64().unwrap();
+        let size = report["config"]["size"].as_u64().unwrap();
         assert_eq!(report["messages"]["bytes"], answered * size, "{arguments:?}");
     }
 }
@@ -175,7 +175,7 @@ fn held_connections_are_answered_once_each_over_all_processes() {
     let (ended, report) = hold(&address, &["-c", "300", "--processes", "4"]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{report}");
     let connections = &report["connections"];
-    assert_eq!((&connections["made"], &connections["standing"]), (&300.into(), &300.into()));
+    assert_eq!((&connections["made"], &connections["open"]), (&300.into(), &300.into()));
     assert_eq!(
         (&report["messages"]["answered"], &report["messages"]["bytes"]),
         (&300.into(), &(300 * 64).into())
@@ -206,7 +206,7 @@ fn a_limit_that_stops_a_hold_is_named_with_value_and_remedy() {
     };
     let (code, out, err) = load("--json");
     let report: Value = serde_json::from_str(&out).unwrap();
-    let (made, stop) = (report["connections"]["made"].as_u64().unwrap(), &report["stopped_by"][0]);
+    let (made, stop) = (report["connections"]["made"].as_u64().unwrap(), &report["bottlenecks"][0]);
     assert_eq!(
         (code, &stop["limit"], &stop["connections"]),
         (Some(1), &"descriptors".into(), &(300 - made).into())
@@ -232,8 +232,8 @@ fn a_server_that_has_enough_is_named_as_what_stopped_a_hold() {
     let line = echo.line();
     let address = line.strip_prefix("listening on tcp:").unwrap();
     let (ended, report) = hold(address, &["-c", "300"]);
-    assert_eq!((ended.code, &report["stopped_by"][0]["limit"]), (Some(1), &"closed".into()), "{report}");
-    assert!(report["stopped_by"][0]["raise"].as_str().unwrap().contains("--processes"), "{report}");
+    assert_eq!((ended.code, &report["bottlenecks"][0]["limit"]), (Some(1), &"closed".into()), "{report}");
+    assert!(report["bottlenecks"][0]["raise"].as_str().unwrap().contains("--processes"), "{report}");
 }
 
 /// Says where each connection comes from.
@@ -255,7 +255,7 @@ fn connections_use_the_requested_source_addresses_in_turn() {
     let server = crate::command::Service::start("127.0.0.1:0", move || Told(told.clone()));
     let (ended, report) =
         hold(&server.address, &["-c", "12", "--processes", "2", "--from", "127.0.9.1,127.0.9.2,127.0.9.3"]);
-    assert_eq!((ended.code, &report["plan"]["sources"][2]), (Some(0), &"127.0.9.3".into()), "{report}");
+    assert_eq!((ended.code, &report["config"]["sources"][2]), (Some(0), &"127.0.9.3".into()), "{report}");
     let mut peers: Vec<IpAddr> = tells.try_iter().collect();
     peers.sort();
     let wanted = ["127.0.9.1", "127.0.9.2", "127.0.9.3"].map(|text| text.parse::<IpAddr>().unwrap());
@@ -267,7 +267,7 @@ fn connections_use_the_requested_source_addresses_in_turn() {
     let (ended, report) = hold(&server.address, &["--from", "192.0.2.1"]);
     assert_eq!(ended.code, Some(1), "{report}");
     assert!(ended.err.contains("local address"), "{}", ended.err);
-    assert_eq!(report["stopped_by"], Value::Array(Vec::new()), "that is no limit");
+    assert_eq!(report["bottlenecks"], Value::Array(Vec::new()), "that is no limit");
 }
 
 #[test]
@@ -295,9 +295,9 @@ fn a_process_of_a_load_that_dies_is_told_and_the_others_go_on() {
     load.signal(Signal::INT);
     let ended = load.end();
     let report: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!((ended.code, &report["connections"]["standing"]), (Some(1), &20.into()), "{report}");
+    assert_eq!((ended.code, &report["connections"]["open"]), (Some(1), &20.into()), "{report}");
     assert_eq!((&report["messages"]["answered"], &report["connections"]["lost"]), (&20.into(), &10.into()));
-    let stop = &report["stopped_by"][0];
+    let stop = &report["bottlenecks"][0];
     assert_eq!((&stop["limit"], &stop["connections"]), (&"workers".into(), &10.into()), "{report}");
 }
 

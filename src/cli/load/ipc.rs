@@ -42,11 +42,11 @@ impl Message {
 
     fn to_value(&self) -> Value {
         match self {
-            Message::Opened(standing) => json!({ "opened": standing }),
+            Message::Opened(open) => json!({ "opened": open }),
             Message::Progress(figures) => json!({ "progress": figures }),
             Message::Trouble(text) => json!({ "trouble": text }),
-            Message::Ended(endpoint, tally) => {
-                json!({ "ended": endpoint, "tally": totals_json::pack(tally) })
+            Message::Ended(endpoint, totals) => {
+                json!({ "ended": endpoint, "totals": totals_json::pack(totals) })
             }
             Message::Failed(why) => json!({ "failed": why }),
         }
@@ -62,7 +62,7 @@ impl Message {
             figures.try_into().ok().map(Message::Progress)
         };
         let trouble = || text("trouble").map(Message::Trouble);
-        let ended = || Some(Message::Ended(text("ended")?, Box::new(totals_json::unpack(&value["tally"])?)));
+        let ended = || Some(Message::Ended(text("ended")?, Box::new(totals_json::unpack(&value["totals"])?)));
         let failed = || text("failed").map(Message::Failed);
         opened().or_else(progress).or_else(trouble).or_else(ended).or_else(failed)
     }

@@ -6,9 +6,9 @@ use crate::net::system;
 
 /// Adds to each limit that stopped the load its present value, and how to raise it.
 pub(super) fn explain(report: &mut Report, processes: usize) {
-    let connections = report.plan.connections;
-    let addresses = report.plan.sources.len().max(1);
-    for stop in &mut report.stops {
+    let connections = report.config.connections;
+    let addresses = report.config.sources.len().max(1);
+    for stop in &mut report.bottlenecks {
         (stop.now, stop.raise) = match stop.limit {
             Limit::Descriptors => of_descriptors(connections, processes),
             Limit::SystemDescriptors => {

@@ -30,7 +30,7 @@ enum Shown {
 
 #[derive(Default)]
 struct Part {
-    standing: AtomicU64,
+    open: AtomicU64,
     messages: AtomicU64,
     errors: AtomicU64,
     /// Milliseconds of running plus 1; 0 before the start.
@@ -39,7 +39,7 @@ struct Part {
 
 impl Part {
     fn figures(&self) -> [&AtomicU64; 4] {
-        [&self.standing, &self.messages, &self.errors, &self.running]
+        [&self.open, &self.messages, &self.errors, &self.running]
     }
 }
 
@@ -76,7 +76,7 @@ impl Live {
             return;
         };
         let progress = load.progress(reactor.now());
-        part.standing.store(progress.standing, Ordering::Relaxed);
+        part.open.store(progress.open, Ordering::Relaxed);
         part.messages.store(progress.messages, Ordering::Relaxed);
         part.errors.store(progress.errors, Ordering::Relaxed);
         let running = progress.running.map_or(0, |running| running.as_millis() as u64 + 1);
@@ -89,14 +89,14 @@ impl Live {
     pub(super) fn show(
         self: &Arc<Live>,
         reactor: &mut Reactor,
-        plan: &LoadConfig,
+        config: &LoadConfig,
         notifier: Arc<Mutex<Notifier>>,
     ) {
         match self.shown {
             Shown::None => {}
             Shown::Terminal => {
                 let now = reactor.now();
-                self.show_next(reactor, plan.clone(), notifier, (now, 0));
+                self.show_next(reactor, config.clone(), notifier, (now, 0));
             }
             Shown::Parent => self.send_to_parent(reactor),
         }
@@ -104,9 +104,9 @@ impl Live {
 
     fn send_to_parent(self: &Arc<Live>, reactor: &mut Reactor) {
         let running = self.parts.iter().map(|part| part.running.load(Ordering::Relaxed)).max().unwrap_or(0);
-        let (standing, messages) = (self.sum(|part| &part.standing), self.sum(|part| &part.messages));
+        let (open, messages) = (self.sum(|part| &part.open), self.sum(|part| &part.messages));
         let errors = self.sum(|part| &part.errors);
-        Message::Progress([standing, messages, errors, running]).send();
+        Message::Progress([open, messages, errors, running]).send();
         let live = Arc::clone(self);
         reactor.call_later(PUBLISH_INTERVAL, move |reactor| live.send_to_parent(reactor));
     }
@@ -114,7 +114,7 @@ impl Live {
     fn show_next(
         self: &Arc<Live>,
         reactor: &mut Reactor,
-        plan: LoadConfig,
+        config: LoadConfig,
         notifier: Arc<Mutex<Notifier>>,
         before: (Instant, u64),
     ) {
@@ -125,30 +125,30 @@ impl Live {
             let passed = (now - before.0).as_secs_f64().max(0.001);
             let rate = (messages - before.1) as f64 / passed;
             if let Ok(mut notifier) = notifier.lock() {
-                notifier.progress(&live.line(&plan, rate));
+                notifier.progress(&live.line(&config, rate));
             }
-            live.show_next(reactor, plan, notifier, (now, messages));
+            live.show_next(reactor, config, notifier, (now, messages));
         });
     }
 
-    fn line(&self, plan: &LoadConfig, rate: f64) -> String {
-        let (standing, errors) = (self.sum(|part| &part.standing), self.sum(|part| &part.errors));
+    fn line(&self, config: &LoadConfig, rate: f64) -> String {
+        let (open, errors) = (self.sum(|part| &part.open), self.sum(|part| &part.errors));
         let running = self.parts.iter().map(|part| part.running.load(Ordering::Relaxed)).max().unwrap_or(0);
-        let all = plan.warm_up + plan.duration;
+        let all = config.warm_up + config.duration;
         let stage = match running.checked_sub(1) {
             None => "connecting".to_owned(),
             Some(running) => {
                 let running = Duration::from_millis(running);
-                let warming = if running < plan.warm_up { " (warming up)" } else { "" };
+                let warming = if running < config.warm_up { " (warming up)" } else { "" };
                 format!("{} of {} s{warming}", running.as_secs().min(all.as_secs()), all.as_secs_f64())
             }
         };
-        let flow = match plan.work {
+        let flow = match config.work {
             Workload::Echo => format!("   {rate:.0} messages/s"),
             Workload::Churn => format!("   {rate:.0} connections/s"),
             Workload::Hold { .. } => String::new(),
         };
-        format!("{stage}   {standing} connections{flow}   {errors} errors")
+        format!("{stage}   {open} connections{flow}   {errors} errors")
     }
 
     fn sum(&self, figure: impl Fn(&Part) -> &AtomicU64) -> u64 {

@@ -14,7 +14,7 @@ use super::{Failure, Outcome, number, print_error, span};
 use super::{output, writer};
 use crate::endpoint::{ClientEndpoint, Registry};
 use crate::escape::EscapedJson;
-use crate::load::{LoadConfig, LoadTest as Running, PlanError, Report, Workload, json, svg};
+use crate::load::{LoadConfig, LoadTest as Running, LoadConfigError, Report, Workload, json, svg};
 use crate::net::files::OutputFile;
 use crate::{ConnectTcp, Reactor};
 use clap::Args;
@@ -52,13 +52,13 @@ Examples:
   twistor load tcp:127.0.0.1:7007 --connections 64 --size 1024 --for 5s
   twistor load 10.0.0.5:7 -c 200 --rate 20000 --warm-up 2s --svg latency.svg
   twistor load 10.0.0.5:7 -c 50 --churn --json | jq .latency_ms.p99
-  twistor load 10.0.0.5:7 -c 10000 --hold --ramp 10s --for 1h --every 30s
+  twistor load 10.0.0.5:7 -c 10000 --hold --ramp 10s --for 1h --interval 30s
   twistor load 127.0.0.1:7007 -c 500000 --hold --processes 28 --for 10s
   twistor load 10.0.0.5:7 -c 50000 --hold --processes 3 --from 10.0.0.8,10.0.0.9
 
---json prints one object: endpoint, right, work, plan, connections, messages,
+--json prints one object: endpoint, success, work, config, connections, messages,
 latency_ms, since_sent_ms and lateness_ms (with a rate), steps, errors,
-troubles, stopped_by (limit, connections, now, raise). A latency has count, min, mean, p50, p75, p90, p95, p99, p99_9,
+first_errors, bottlenecks (limit, connections, now, raise). A latency has count, min, mean, p50, p75, p90, p95, p99, p99_9,
 p99_99, max. latency_ms covers all due messages; unanswered ones count with their wait so far.
 
 Exit codes: 0 every byte came back as it was sent, 1 something went wrong
@@ -100,7 +100,7 @@ pub(super) struct Load {
 
     /// With --hold: let each connection also send a message in every TIME
     #[arg(long, value_name = "TIME", requires = "hold", value_parser = span::positive)]
-    every: Option<Duration>,
+    interval: Option<Duration>,
 
     /// Open the connections evenly over TIME [default: as fast as they are made, 128 at a time]
     #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = span::parse, conflicts_with = "churn")]
@@ -157,26 +157,26 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn run(&self) -> Outcome {
         // Parse the endpoint here to refuse it early. Each thread parses its own copy.
-        let mut plan = self.plan();
-        let destination = Destination::read(&self.endpoint, &plan)?;
+        let mut config = self.config();
+        let destination = Destination::read(&self.endpoint, &config)?;
         self.refuse_idle_options(&destination)?;
-        if plan.sources.is_empty() {
-            plan.sources = destination.sources(&plan);
+        if config.sources.is_empty() {
+            config.sources = destination.sources(&config);
         }
         let processes = usize::try_from(self.processes.min(self.connections)).unwrap_or(1);
         if let Some(part) = self.part {
-            self.run_part(&plan.part(part, processes));
+            self.run_part(&config.part(part, processes));
             return Ok(ExitCode::SUCCESS);
         }
         let picture = self.svg.as_deref().map(Picture::open).transpose()?;
         let mut report = match processes {
-            1 => ThreadGroup::run(&self.endpoint, &plan, self.threads(&plan), Role::Standalone)?,
-            _ => processes::run(&self.endpoint, &plan, processes)?,
+            1 => ThreadGroup::run(&self.endpoint, &config, self.threads(&config), Role::Standalone)?,
+            _ => processes::run(&self.endpoint, &config, processes)?,
         };
         limits::explain(&mut report, processes);
-        let nothing = report.tally.connected == 0;
+        let nothing = report.totals.connected == 0;
         let printed = match (self.json, nothing) {
-            (true, _) => print(&format_args!("{}\n", EscapedJson(json::value(&report)))),
+            (true, _) => print(&format_args!("{}\n", EscapedJson(report.to_json()))),
             (false, true) => Ok(()),
             (false, false) => print(&report),
         };
@@ -186,7 +186,7 @@ impl Load {
             if let Err(failure) = &drawn {
                 print_error(failure);
             }
-            let why = report.tally.errors.keys().next().map_or("it was ended before", |(_, reason)| reason);
+            let why = report.totals.errors.keys().next().map_or("it was ended before", |(_, reason)| reason);
             return Err(Failure::Run(format!("nothing connected to {}: {why}", report.endpoint)));
         }
         let code = if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -216,24 +216,24 @@ impl Load {
     }
 
     /// Runs the share of one of several processes, and reports to the parent.
-    fn run_part(&self, plan: &LoadConfig) {
-        let message = match ThreadGroup::run(&self.endpoint, plan, self.threads(plan), Role::Child) {
-            Ok(report) => Message::Ended(report.endpoint, Box::new(report.tally)),
+    fn run_part(&self, config: &LoadConfig) {
+        let message = match ThreadGroup::run(&self.endpoint, config, self.threads(config), Role::Child) {
+            Ok(report) => Message::Ended(report.endpoint, Box::new(report.totals)),
             Err(failure) => Message::Failed(failure.to_string()),
         };
         message.send();
     }
 
-    fn threads(&self, plan: &LoadConfig) -> usize {
-        usize::try_from(self.threads).unwrap_or(usize::MAX).min(plan.connections)
+    fn threads(&self, config: &LoadConfig) -> usize {
+        usize::try_from(self.threads).unwrap_or(usize::MAX).min(config.connections)
     }
 
-    fn plan(&self) -> LoadConfig {
+    fn config(&self) -> LoadConfig {
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         LoadConfig {
             work: match (self.churn, self.hold) {
                 (true, _) => Workload::Churn,
-                (false, true) => Workload::Hold { every: self.every },
+                (false, true) => Workload::Hold { interval: self.interval },
                 (false, false) => Workload::Echo,
             },
             connections: size(self.connections),
@@ -269,22 +269,22 @@ enum Destination {
 }
 
 impl Destination {
-    /// Parses a target, and checks that the plan is valid for it.
-    fn read(text: &str, plan: &LoadConfig) -> Result<Destination, Failure> {
+    /// Parses a target, and checks that the config is valid for it.
+    fn read(text: &str, config: &LoadConfig) -> Result<Destination, Failure> {
         let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
         match text.strip_prefix("udp:") {
             Some(address) => {
                 let address = address.strip_prefix("//").unwrap_or(address);
                 let address = address.parse().map_err(|error: crate::Error| usage(&error))?;
-                plan.check_datagrams().map_err(|error| usage(&error))?;
+                config.check_datagrams().map_err(|error| usage(&error))?;
                 Ok(Destination::Datagrams(address))
             }
             None => {
                 let endpoint = registry().client_from_argument(text);
                 let endpoint = endpoint.map_err(|error| usage(&error))?;
-                plan.check().map_err(|error| usage(&error))?;
-                if !plan.sources.is_empty() && !(&*endpoint as &dyn Any).is::<ConnectTcp>() {
-                    return Err(usage(&PlanError::Sources));
+                config.check().map_err(|error| usage(&error))?;
+                if !config.sources.is_empty() && !(&*endpoint as &dyn Any).is::<ConnectTcp>() {
+                    return Err(usage(&LoadConfigError::Sources));
                 }
                 Ok(Destination::Endpoint(endpoint))
             }
@@ -292,23 +292,23 @@ impl Destination {
     }
 
     /// Returns the source addresses that are needed for enough ports.
-    fn sources(&self, plan: &LoadConfig) -> Vec<IpAddr> {
+    fn sources(&self, config: &LoadConfig) -> Vec<IpAddr> {
         let Destination::Endpoint(endpoint) = self else { return Vec::new() };
         let target: Option<&ConnectTcp> = (&**endpoint as &dyn Any).downcast_ref();
-        target.map_or_else(Vec::new, |target| sources::spread(target, plan))
+        target.map_or_else(Vec::new, |target| sources::spread(target, config))
     }
 
-    fn start(self, reactor: &mut Reactor, plan: LoadConfig) -> Result<Running, PlanError> {
+    fn start(self, reactor: &mut Reactor, config: LoadConfig) -> Result<Running, LoadConfigError> {
         match self {
-            Destination::Endpoint(endpoint) => Running::start(reactor, endpoint, plan),
+            Destination::Endpoint(endpoint) => Running::start(reactor, endpoint, config),
             Destination::Datagrams(ConnectTcp { host, port, .. }) => {
-                Running::start_datagrams(reactor, &host, port, plan)
+                Running::start_datagrams(reactor, &host, port, config)
             }
         }
     }
 }
 
-/// Parses a source address. The plan cannot hold a zone.
+/// Parses a source address. The config cannot hold a zone.
 fn source(text: &str) -> Result<IpAddr, String> {
     match text.parse() {
         Ok(IpAddr::V6(six)) if six.is_unicast_link_local() => {
@@ -349,7 +349,7 @@ impl Picture<'_> {
     fn draw(mut self, report: &Report) -> Result<(), Failure> {
         // Only a regular file has a length to change.
         let emptied = if self.file.is_regular() { self.file.empty() } else { Ok(()) };
-        let written = emptied.and_then(|()| self.file.write_all(svg::draw(report).as_bytes()));
+        let written = emptied.and_then(|()| self.file.write_all(report.to_svg().as_bytes()));
         written.map_err(|error| cannot_write(self.path, &error))
     }
 }

@@ -1,4 +1,4 @@
-//! The processes of a load, seen from the parent. Each runs a share of the plan; they start to run
+//! The processes of a load, seen from the parent. Each runs a share of the load; they start to run
 //! together, and their totals are merged.
 //!
 //! A process ends with its parent, even if the parent is killed, because its standard input closes.
@@ -20,13 +20,13 @@ use std::sync::{Arc, Mutex};
 /// The parent's state.
 struct Parent {
     endpoint: String,
-    plan: LoadConfig,
+    config: LoadConfig,
     processes: Vec<ProcessId>,
     /// Number of processes that are still connecting.
     opening: usize,
     running: usize,
-    standing: u64,
-    tally: Totals,
+    open: u64,
+    totals: Totals,
     failure: Option<String>,
     /// Delays the shutdown until all processes have ended.
     hold: Option<PhaseGuard>,
@@ -35,17 +35,17 @@ struct Parent {
 }
 
 /// Runs a load on this number of processes, and merges their reports.
-pub(super) fn run(text: &str, plan: &LoadConfig, processes: usize) -> Result<Report, Failure> {
+pub(super) fn run(text: &str, config: &LoadConfig, processes: usize) -> Result<Report, Failure> {
     let mut reactor =
         Reactor::with_settings(Settings { graceful_stop_timeout: CLOSE_TIMEOUT, ..Settings::default() })?;
     let parent = Rc::new(RefCell::new(Parent {
         endpoint: text.to_owned(),
-        plan: plan.clone(),
+        config: config.clone(),
         processes: Vec::new(),
         opening: processes,
         running: 0,
-        standing: 0,
-        tally: Totals::default(),
+        open: 0,
+        totals: Totals::default(),
         failure: None,
         hold: None,
         live: Arc::new(Live::for_terminal(processes)),
@@ -55,7 +55,7 @@ pub(super) fn run(text: &str, plan: &LoadConfig, processes: usize) -> Result<Rep
         start(&mut reactor, &parent, index, processes)?;
     }
     let (live, notifier) = (Arc::clone(&parent.borrow().live), Arc::clone(&parent.borrow().notifier));
-    live.show(&mut reactor, plan, notifier);
+    live.show(&mut reactor, config, notifier);
     let ends = Rc::clone(&parent);
     reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move |reactor, hold| {
         if ends.borrow().running > 0 {
@@ -68,7 +68,7 @@ pub(super) fn run(text: &str, plan: &LoadConfig, processes: usize) -> Result<Rep
     let parent = parent.borrow();
     match &parent.failure {
         Some(failure) => Err(Failure::Run(failure.clone())),
-        None => Ok(Report::new(parent.endpoint.clone(), plan.clone(), parent.tally.clone())),
+        None => Ok(Report::new(parent.endpoint.clone(), config.clone(), parent.totals.clone())),
     }
 }
 
@@ -87,7 +87,7 @@ fn start(
         stderr: ChildStream::Inherit,
         ..SpawnProcess::new(program, parent_pipe::arguments_with(part))
     };
-    let share = parent.borrow().plan.part(index, parts).connections as u64;
+    let share = parent.borrow().config.part(index, parts).connections as u64;
     let worker = Worker {
         parent: Rc::clone(parent),
         index,
@@ -130,17 +130,17 @@ impl Worker {
     fn message(&mut self, reactor: &mut Reactor, message: Message) {
         let mut parent = self.parent.borrow_mut();
         match message {
-            Message::Opened(standing) => {
-                parent.standing += standing;
+            Message::Opened(open) => {
+                parent.open += open;
                 drop(parent);
                 self.opened(reactor);
             }
             Message::Progress(figures) => parent.live.put(self.index, figures),
             Message::Trouble(text) => parent.print(&text),
-            Message::Ended(endpoint, tally) => {
+            Message::Ended(endpoint, totals) => {
                 self.ended = true;
                 parent.endpoint = endpoint;
-                parent.tally.merge(&tally);
+                parent.totals.merge(&totals);
             }
             Message::Failed(why) => {
                 self.ended = true;
@@ -159,10 +159,10 @@ impl Worker {
         }
         let mut parent = self.parent.borrow_mut();
         parent.opening -= 1;
-        let (all, standing) = (parent.opening == 0, parent.standing);
+        let (all, open) = (parent.opening == 0, parent.open);
         drop(parent);
         if all {
-            threads::log_open(standing);
+            threads::log_open(open);
             send_to_all(&self.parent, reactor, GO);
         }
     }
@@ -184,10 +184,10 @@ impl Parent {
                 "twistor: process {number} of the load ({pid}) ended: {reason}; its {share} connections are lost"
             ));
         }
-        let mut lost = Totals { begun: share, lost: share, ..Totals::default() };
+        let mut lost = Totals { started: share, lost: share, ..Totals::default() };
         lost.errors.insert(("lost", format!("a process of the load ended: {reason}")), share);
         lost.limits.insert(Limit::Workers, share);
-        self.tally.merge(&lost);
+        self.totals.merge(&lost);
     }
 }
 

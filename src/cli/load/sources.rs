@@ -5,18 +5,18 @@ use crate::load::{LoadConfig, Workload};
 use crate::net::system::ephemeral_ports;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Returns the loopback addresses that are needed for the plan's connections. Returns none if the
-/// system's choice suffices, or if the target is not the loopback.
-pub(super) fn spread(target: &ConnectTcp, plan: &LoadConfig) -> Vec<IpAddr> {
+/// Returns the loopback addresses that are needed for the connections of a load. Returns none if
+/// the system's choice suffices, or if the target is not the loopback.
+pub(super) fn spread(target: &ConnectTcp, config: &LoadConfig) -> Vec<IpAddr> {
     // Other systems have only 127.0.0.1.
     if cfg!(not(any(target_os = "android", target_os = "linux"))) {
         return Vec::new();
     }
     let loopback = target.host == "localhost"
         || target.host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
-    match loopback && target.bind.is_none() && plan.work != Workload::Churn {
+    match loopback && target.bind.is_none() && config.work != Workload::Churn {
         true => addresses(
-            plan.connections,
+            config.connections,
             ephemeral_ports().map_or(DEFAULT_PORTS, |(low, high)| count(low, high)),
         ),
         false => Vec::new(),
@@ -69,9 +69,9 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn only_the_loopback_is_spread() {
-        let plan = LoadConfig {
+        let config = LoadConfig {
             connections: 100_000,
-            work: Workload::Hold { every: None },
+            work: Workload::Hold { interval: None },
             ..LoadConfig::default()
         };
         for (host, spreads) in [
@@ -81,9 +81,9 @@ mod tests {
             ("10.0.0.1", false),
             ("::1", false),
         ] {
-            assert_eq!(!spread(&ConnectTcp::new(host, 7), &plan).is_empty(), spreads, "{host}");
+            assert_eq!(!spread(&ConnectTcp::new(host, 7), &config).is_empty(), spreads, "{host}");
         }
         let bound = ConnectTcp { bind: "127.0.0.9:0".parse().ok(), ..ConnectTcp::new("127.0.0.1", 7) };
-        assert_eq!(spread(&bound, &plan), [] as [IpAddr; 0]);
+        assert_eq!(spread(&bound, &config), [] as [IpAddr; 0]);
     }
 }

@@ -1,4 +1,4 @@
-//! The threads of a load. Each has a reactor and a share of the plan; the first one handles the
+//! The threads of a load. Each has a reactor and a share of the load; the first one handles the
 //! signals.
 //!
 //! The threads start to run together, when all connections are made. In a process of several, the
@@ -23,12 +23,12 @@ use std::thread;
 #[derive(Clone)]
 pub(super) struct ThreadGroup {
     text: Arc<str>,
-    plan: LoadConfig,
+    config: LoadConfig,
     parts: usize,
     role: Role,
     /// Number of threads that are still connecting, and number of connections on the others.
     opening: Arc<AtomicUsize>,
-    standing: Arc<AtomicU64>,
+    open: Arc<AtomicU64>,
     /// The reactors of all threads.
     all: Arc<OnceLock<Vec<RemoteHandle>>>,
     /// Number of threads that have not finished.
@@ -41,16 +41,16 @@ pub(super) struct ThreadGroup {
 
 impl ThreadGroup {
     /// Runs a load on `parts` threads, this one included, and merges their reports.
-    pub(super) fn run(text: &str, plan: &LoadConfig, parts: usize, role: Role) -> Result<Report, Failure> {
+    pub(super) fn run(text: &str, config: &LoadConfig, parts: usize, role: Role) -> Result<Report, Failure> {
         system::raise_descriptor_limit();
         let mut reactor = Reactor::with_settings(settings(true))?;
         let group = ThreadGroup {
             text: text.into(),
-            plan: plan.clone(),
+            config: config.clone(),
             parts,
             role,
             opening: Arc::new(AtomicUsize::new(parts)),
-            standing: Arc::default(),
+            open: Arc::default(),
             all: Arc::default(),
             unfinished: Arc::new(AtomicUsize::new(parts)),
             live: Arc::new(match role {
@@ -87,30 +87,30 @@ impl ThreadGroup {
                 let _ = begin.send(());
             }
         });
-        group.live.show(&mut reactor, plan, Arc::clone(&group.notifier));
+        group.live.show(&mut reactor, config, Arc::clone(&group.notifier));
         reactor.run()?;
         let mut report = load.report();
         for other in others {
             if let Ok(part) = other.thread.join() {
-                report.tally.merge(&part?.tally);
+                report.totals.merge(&part?.totals);
             }
         }
-        report.plan = plan.clone();
+        report.config = config.clone();
         Ok(report)
     }
 
-    /// Starts a share of the plan. The shutdown of the reactor waits for its last answers.
+    /// Starts a share of the load. The shutdown of the reactor waits for its last answers.
     fn begin(&self, reactor: &mut Reactor, index: usize) -> Result<LoadTest, Failure> {
-        let plan = self.plan.part(index, self.parts);
-        let load = Destination::read(&self.text, &plan)?.start(reactor, plan);
+        let config = self.config.part(index, self.parts);
+        let load = Destination::read(&self.text, &config)?.start(reactor, config);
         let load = load.map_err(|error| Failure::Usage(error.to_string()))?;
         LOAD.set(Some(load.clone()));
         let opening = Rc::new(Cell::new(true));
         let (group, first_time) = (self.clone(), Rc::clone(&opening));
-        load.wait_when_opened(move |reactor| group.opened(reactor, &first_time));
-        if matches!(self.plan.work, Workload::Hold { .. }) {
+        load.pause_after_connect(move |reactor| group.opened(reactor, &first_time));
+        if matches!(self.config.work, Workload::Hold { .. }) {
             let (notifier, role) = (Arc::clone(&self.notifier), self.role);
-            load.on_trouble(move |trouble| {
+            load.on_error(move |trouble| {
                 // A poisoned lock is ignored.
                 if let Ok(mut notifier) = notifier.lock()
                     && notifier.is_worth_printing(trouble)
@@ -159,15 +159,15 @@ impl ThreadGroup {
             return;
         }
         let now = reactor.now();
-        let standing = LOAD.with_borrow(|load| load.as_ref().map_or(0, |load| load.progress(now).standing));
-        let standing = self.standing.fetch_add(standing, Ordering::SeqCst) + standing;
+        let open = LOAD.with_borrow(|load| load.as_ref().map_or(0, |load| load.progress(now).open));
+        let open = self.open.fetch_add(open, Ordering::SeqCst) + open;
         if self.opening.fetch_sub(1, Ordering::SeqCst) == 1 {
             match self.role {
                 Role::Standalone => {
-                    log_open(standing);
+                    log_open(open);
                     self.go();
                 }
-                Role::Child => Message::Opened(standing).send(),
+                Role::Child => Message::Opened(open).send(),
             }
         }
     }

@@ -17,19 +17,19 @@ pub struct Report {
     /// The endpoint as text.
     pub endpoint: String,
     /// The configuration.
-    pub plan: LoadConfig,
+    pub config: LoadConfig,
     /// The totals.
-    pub tally: Totals,
+    pub totals: Totals,
     /// The limits that kept connections from being made or held. The command adds their present
     /// values and how to raise them.
-    pub stops: Vec<Bottleneck>,
+    pub bottlenecks: Vec<Bottleneck>,
 }
 
 impl Report {
     /// Creates a report. The limits are taken from the totals.
-    pub fn new(endpoint: String, plan: LoadConfig, tally: Totals) -> Report {
-        let stops = stops(&plan, &tally);
-        Report { endpoint, plan, tally, stops }
+    pub fn new(endpoint: String, config: LoadConfig, totals: Totals) -> Report {
+        let bottlenecks = bottlenecks(&config, &totals);
+        Report { endpoint, config, totals, bottlenecks }
     }
 
     /// Whether the load succeeded: messages were answered without a failed or lost connection, a
@@ -38,12 +38,12 @@ impl Report {
     /// Unsent messages of the schedule are a measurement of the server, not a failure. Lost
     /// datagrams are not a failure either, unless all are lost.
     pub fn is_success(&self) -> bool {
-        let tally = &self.tally;
-        tally.error_count() == 0 && tally.connected > 0 && (tally.messages > 0 || tally.dropped == 0)
+        let totals = &self.totals;
+        totals.error_count() == 0 && totals.connected > 0 && (totals.messages > 0 || totals.dropped == 0)
     }
 
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LoadConfig { work, connections, size, depth, rate: wanted, .. } = &self.plan;
+        let LoadConfig { work, connections, size, depth, rate: wanted, .. } = &self.config;
         let connections = counted(*connections as u64, "connection");
         let size = counted(*size as u64, "byte");
         match work {
@@ -58,7 +58,7 @@ impl Report {
                 write!(f, "{}: connections with a message of {size}, ", Escaped(&self.endpoint))?;
                 match wanted {
                     Some(wanted) => write!(f, "{} a second", rate(*wanted))?,
-                    None => write!(f, "{} at a time", count(self.plan.connections as u64))?,
+                    None => write!(f, "{} at a time", count(self.config.connections as u64))?,
                 }
             }
             Workload::Hold { .. } => write!(f, "{}: {connections} held", Escaped(&self.endpoint))?,
@@ -67,52 +67,52 @@ impl Report {
     }
 
     fn connections(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tally = &self.tally;
-        let made = match tally.connected == tally.begun {
-            true => count(tally.connected),
-            false => format!("{} of {}", count(tally.connected), count(tally.begun)),
+        let totals = &self.totals;
+        let made = match totals.connected == totals.started {
+            true => count(totals.connected),
+            false => format!("{} of {}", count(totals.connected), count(totals.started)),
         };
         write!(f, "connections  {made} made")?;
-        if !tally.opening.is_zero() {
-            write!(f, " in {}", time(tally.opening))?;
+        if !totals.opening.is_zero() {
+            write!(f, " in {}", time(totals.opening))?;
         }
-        if tally.lost > 0 {
-            write!(f, ", {} lost", count(tally.lost))?;
+        if totals.lost > 0 {
+            write!(f, ", {} lost", count(totals.lost))?;
         }
-        if matches!(self.plan.work, Workload::Hold { .. }) {
-            write!(f, ", {} stand after {}", count(tally.standing), time(tally.elapsed))?;
+        if matches!(self.config.work, Workload::Hold { .. }) {
+            write!(f, ", {} stand after {}", count(totals.open), time(totals.elapsed))?;
         }
         writeln!(f)?;
-        row(f, "connecting", &tally.connects)
+        row(f, "connecting", &totals.connects)
     }
 
     fn messages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tally = &self.tally;
-        match self.plan.work {
+        let totals = &self.totals;
+        match self.config.work {
             Workload::Churn => writeln!(
                 f,
                 "exchanges    {} in {}: {} connections a second",
-                count(tally.messages),
-                time(tally.elapsed),
-                rate(tally.rate())
+                count(totals.messages),
+                time(totals.elapsed),
+                rate(totals.rate())
             )?,
-            Workload::Hold { every: None } => writeln!(f, "messages     {}", count(tally.messages))?,
-            Workload::Echo | Workload::Hold { every: Some(_) } => writeln!(
+            Workload::Hold { interval: None } => writeln!(f, "messages     {}", count(totals.messages))?,
+            Workload::Echo | Workload::Hold { interval: Some(_) } => writeln!(
                 f,
                 "messages     {} in {}: {} a second, {}/s each way",
-                count(tally.messages),
-                time(tally.elapsed),
-                rate(tally.rate()),
-                bytes(tally.bytes_rate())
+                count(totals.messages),
+                time(totals.elapsed),
+                rate(totals.rate()),
+                bytes(totals.bytes_rate())
             )?,
         }
-        if tally.dropped > 0 || tally.repeated > 0 {
-            let all = (tally.messages + tally.dropped).max(1);
-            let share = 100.0 * tally.dropped as f64 / all as f64;
-            let (dropped, repeated) = (count(tally.dropped), count(tally.repeated));
+        if totals.dropped > 0 || totals.repeated > 0 {
+            let all = (totals.messages + totals.dropped).max(1);
+            let share = 100.0 * totals.dropped as f64 / all as f64;
+            let (dropped, repeated) = (count(totals.dropped), count(totals.repeated));
             writeln!(f, "lost         {dropped} datagrams ({share:.2} %), {repeated} came again or late")?;
         }
-        for (reason, times) in &tally.unsendable {
+        for (reason, times) in &totals.unsendable {
             for (number, line) in
                 wrapped(&format!("{} of them: {reason}", count(*times)), TEXT_WIDTH).iter().enumerate()
             {
@@ -120,22 +120,22 @@ impl Report {
                 writeln!(f, "{name:<12} {}", Escaped(line))?;
             }
         }
-        if tally.unsent > 0 {
-            let unsent = counted(tally.unsent, "message");
+        if totals.unsent > 0 {
+            let unsent = counted(totals.unsent, "message");
             writeln!(f, "not sent     {unsent} of the schedule: their connections were busy or gone")?;
         }
-        let (answered, due) = (tally.messages, tally.latencies.count());
+        let (answered, due) = (totals.messages, totals.latencies.count());
         if due > 0 {
             let rest = if answered < due { " (the rest: its wait so far)" } else { "" };
             writeln!(f, "answered     {} of {} due{rest}", count(answered), count(due))?;
         }
-        row(f, "latency", &tally.latencies)?;
-        row(f, "since sent", &tally.since_sent)?;
-        row(f, "own delay", &tally.lateness)
+        row(f, "latency", &totals.latencies)?;
+        row(f, "since sent", &totals.since_sent)?;
+        row(f, "own delay", &totals.lateness)
     }
 
     fn distribution(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Totals { latencies, since_sent, .. } = &self.tally;
+        let Totals { latencies, since_sent, .. } = &self.totals;
         if latencies.is_empty() {
             return Ok(());
         }
@@ -165,34 +165,34 @@ impl Report {
     }
 
     fn errors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tally = &self.tally;
-        if tally.connected == 0 && tally.errors.is_empty() {
+        let totals = &self.totals;
+        if totals.connected == 0 && totals.errors.is_empty() {
             return writeln!(f, "\nerrors       nothing connected");
         }
-        if tally.errors.is_empty() {
-            let none = match tally.dropped {
+        if totals.errors.is_empty() {
+            let none = match totals.dropped {
                 0 => "none: every byte came back as it was sent",
-                _ if tally.messages == 0 => "nothing came back",
+                _ if totals.messages == 0 => "nothing came back",
                 _ => "none: what came back is what was sent",
             };
             return writeln!(f, "\nerrors       {none}");
         }
-        writeln!(f, "\nerrors       {}", count(tally.error_count()))?;
-        for ((kind, reason), times) in &tally.errors {
+        writeln!(f, "\nerrors       {}", count(totals.error_count()))?;
+        for ((kind, reason), times) in &totals.errors {
             writeln!(f, "  {:>9} x {kind}: {}", count(*times), Escaped(reason))?;
         }
-        if !tally.troubles.is_empty() {
+        if !totals.first_errors.is_empty() {
             writeln!(f, "\nthe first of them")?;
         }
-        tally.troubles.iter().try_for_each(|trouble| writeln!(f, "  {trouble}"))
+        totals.first_errors.iter().try_for_each(|trouble| writeln!(f, "  {trouble}"))
     }
 
-    fn stops(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.stops.is_empty() {
+    fn bottlenecks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.bottlenecks.is_empty() {
             return Ok(());
         }
         writeln!(f, "\nwhat stopped it")?;
-        for Bottleneck { limit, connections, now, raise } in &self.stops {
+        for Bottleneck { limit, connections, now, raise } in &self.bottlenecks {
             writeln!(f, "  {:>9} x {limit}", count(*connections))?;
             for (name, text) in [("now:", now), ("for more:", raise)] {
                 for (number, line) in wrapped(text, LIMIT_TEXT_WIDTH).into_iter().enumerate() {
@@ -212,27 +212,27 @@ impl fmt::Display for Report {
         self.messages(f)?;
         self.distribution(f)?;
         self.errors(f)?;
-        self.stops(f)
+        self.bottlenecks(f)
     }
 }
 
 /// Returns the limits that connections ran into, the most frequent first. With [`Workload::Churn`]
 /// only local limits count; those of the server are errors.
-fn stops(plan: &LoadConfig, tally: &Totals) -> Vec<Bottleneck> {
-    let churns = plan.work == Workload::Churn;
-    if !churns && tally.standing >= plan.connections as u64 && tally.unanswered == 0 {
+fn bottlenecks(config: &LoadConfig, totals: &Totals) -> Vec<Bottleneck> {
+    let churns = config.work == Workload::Churn;
+    if !churns && totals.open >= config.connections as u64 && totals.unanswered == 0 {
         return Vec::new();
     }
-    let hit = tally.limits.iter().filter(|(limit, count)| **count > 0 && (!churns || limit.is_local()));
+    let hit = totals.limits.iter().filter(|(limit, count)| **count > 0 && (!churns || limit.is_local()));
     let stop = |(limit, count): (&Limit, &u64)| Bottleneck {
         limit: *limit,
         connections: *count,
         now: String::new(),
         raise: String::new(),
     };
-    let mut stops: Vec<Bottleneck> = hit.map(stop).collect();
-    stops.sort_by_key(|stop| std::cmp::Reverse(stop.connections));
-    stops
+    let mut bottlenecks: Vec<Bottleneck> = hit.map(stop).collect();
+    bottlenecks.sort_by_key(|stop| std::cmp::Reverse(stop.connections));
+    bottlenecks
 }
 
 /// Writes a distribution on one line, or nothing if it is empty.
@@ -288,8 +288,8 @@ mod tests {
     use std::time::Duration;
 
     fn report() -> Report {
-        let mut tally = Totals {
-            begun: 2,
+        let mut totals = Totals {
+            started: 2,
             connected: 2,
             messages: 1_000,
             bytes: 64_000,
@@ -297,10 +297,10 @@ mod tests {
             ..Totals::default()
         };
         for number in 1..=1_000_u64 {
-            tally.latencies.record(Duration::from_micros(number * number), 1);
+            totals.latencies.record(Duration::from_micros(number * number), 1);
         }
-        tally.standing = 2;
-        Report::new("tcp:h:7".into(), LoadConfig { connections: 2, ..LoadConfig::default() }, tally)
+        totals.open = 2;
+        Report::new("tcp:h:7".into(), LoadConfig { connections: 2, ..LoadConfig::default() }, totals)
     }
 
     #[test]
@@ -321,17 +321,17 @@ mod tests {
     fn what_went_wrong_is_told_and_is_not_right() {
         let mut report = report();
         assert!(report.is_success());
-        report.tally.note(&crate::load::LoadError::Unanswered { connection: 2, messages: 3 });
+        report.totals.note(&crate::load::LoadError::Unanswered { connection: 2, messages: 3 });
         let text = report.to_string();
         assert!(text.contains("3 x unanswered: no answer") && !report.is_success(), "{text}");
-        assert!(!Report { tally: Totals::default(), ..report }.is_success());
+        assert!(!Report { totals: Totals::default(), ..report }.is_success());
     }
 
     #[test]
     fn what_this_machine_did_not_send_is_told_with_its_reason() {
         let mut report = report();
-        report.tally.dropped = 1_500;
-        report.tally.unsendable =
+        report.totals.dropped = 1_500;
+        report.totals.unsendable =
             [("a datagram of 60000 bytes is larger than this machine or the way takes".into(), 1_234)].into();
         let text = report.to_string();
         let told = "\nrefused here 1,234 of them: a datagram of 60000 bytes is larger than this\n             machine or the way takes\n";
@@ -341,12 +341,12 @@ mod tests {
 
     #[test]
     fn a_report_with_missing_connections_names_the_limit() {
-        let plan =
-            LoadConfig { connections: 10, work: Workload::Hold { every: None }, ..LoadConfig::default() };
-        let tally = Totals { standing: 7, limits: [(Limit::Descriptors, 3)].into(), ..Totals::default() };
-        let mut report = Report::new("tcp:h:7".into(), plan.clone(), tally);
-        report.stops[0].now = "20 (ulimit -n)".into();
-        report.stops[0].raise = "--processes 2 ".repeat(10);
+        let config =
+            LoadConfig { connections: 10, work: Workload::Hold { interval: None }, ..LoadConfig::default() };
+        let totals = Totals { open: 7, limits: [(Limit::Descriptors, 3)].into(), ..Totals::default() };
+        let mut report = Report::new("tcp:h:7".into(), config.clone(), totals);
+        report.bottlenecks[0].now = "20 (ulimit -n)".into();
+        report.bottlenecks[0].raise = "--processes 2 ".repeat(10);
         let text = report.to_string();
         assert!(text.contains("\nwhat stopped it\n          3 x descriptors of a process\n"), "{text}");
         assert!(
@@ -355,7 +355,7 @@ mod tests {
         );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert_eq!(text.matches("--processes 2").count(), 10);
-        let tally = Totals { standing: 10, limits: [(Limit::Descriptors, 3)].into(), ..Totals::default() };
-        assert_eq!(Report::new("tcp:h:7".into(), plan, tally).stops, [], "all stand");
+        let totals = Totals { open: 10, limits: [(Limit::Descriptors, 3)].into(), ..Totals::default() };
+        assert_eq!(Report::new("tcp:h:7".into(), config, totals).bottlenecks, [], "all stand");
     }
 }

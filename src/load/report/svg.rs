@@ -10,38 +10,40 @@ use crate::load::totals::Distribution;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Draws the report as the text of an SVG file.
-///
-/// ```
-/// # use twistor::load::{svg, LoadConfig, Report, Totals};
-/// let report = Report::new("tcp:h:7".into(), LoadConfig::default(), Totals::default());
-/// assert!(svg::draw(&report).starts_with("<svg "));
-/// ```
-pub fn draw(report: &Report) -> String {
-    let tally = &report.tally;
-    let curves: Vec<Curve<'_>> =
-        [("latency", "due", &tally.latencies), ("since sent", "sent", &tally.since_sent)]
-            .into_iter()
-            .filter(|(.., times)| !times.is_empty())
-            .map(|(name, class, times)| Curve { name, class, times })
-            .collect();
-    let mut svg = String::from(HEAD);
-    let title = report.to_string();
-    let title = title.lines().next().unwrap_or_default();
-    text(&mut svg, "title", LEFT, 28.0, title);
-    text(&mut svg, "faint", LEFT, 48.0, &subtitle(report));
-    match Frame::around(&curves) {
-        None => text(&mut svg, "faint", LEFT, TOP + 40.0, "No message was due."),
-        Some(frame) => {
-            frame.axes(&mut svg);
-            for curve in curves.iter().rev() {
-                frame.curve(&mut svg, curve);
+impl Report {
+    /// Draws the latencies as the text of an SVG file.
+    ///
+    /// ```
+    /// # use twistor::load::{LoadConfig, Report, Totals};
+    /// let report = Report::new("tcp:h:7".into(), LoadConfig::default(), Totals::default());
+    /// assert!(report.to_svg().starts_with("<svg "));
+    /// ```
+    pub fn to_svg(&self) -> String {
+        let totals = &self.totals;
+        let curves: Vec<Curve<'_>> =
+            [("latency", "due", &totals.latencies), ("since sent", "sent", &totals.since_sent)]
+                .into_iter()
+                .filter(|(.., times)| !times.is_empty())
+                .map(|(name, class, times)| Curve { name, class, times })
+                .collect();
+        let mut svg = String::from(HEAD);
+        let title = self.to_string();
+        let title = title.lines().next().unwrap_or_default();
+        text(&mut svg, "title", LEFT, 28.0, title);
+        text(&mut svg, "faint", LEFT, 48.0, &subtitle(self));
+        match Frame::around(&curves) {
+            None => text(&mut svg, "faint", LEFT, TOP + 40.0, "No message was due."),
+            Some(frame) => {
+                frame.axes(&mut svg);
+                for curve in curves.iter().rev() {
+                    frame.curve(&mut svg, curve);
+                }
+                legend(&mut svg, &curves);
             }
-            legend(&mut svg, &curves);
         }
+        svg.push_str("</svg>\n");
+        svg
     }
-    svg.push_str("</svg>\n");
-    svg
 }
 
 struct Curve<'a> {
@@ -140,19 +142,19 @@ impl Frame {
 }
 
 fn subtitle(report: &Report) -> String {
-    let tally = &report.tally;
-    let due = tally.latencies.count();
-    let messages = match tally.messages == due {
+    let totals = &report.totals;
+    let due = totals.latencies.count();
+    let messages = match totals.messages == due {
         true => number_format::counted(due, "message"),
         false => {
-            format!("{} of {}", number_format::count(tally.messages), number_format::counted(due, "message"))
+            format!("{} of {}", number_format::count(totals.messages), number_format::counted(due, "message"))
         }
     };
-    let percentile = |percent| number_format::time_or_none(tally.latencies.percentile(percent));
+    let percentile = |percent| number_format::time_or_none(totals.latencies.percentile(percent));
     format!(
         "{messages} in {}, {} a second; p50 {}, p99 {}, p99.9 {}, max {}",
-        number_format::time(tally.elapsed),
-        number_format::rate(tally.rate()),
+        number_format::time(totals.elapsed),
+        number_format::rate(totals.rate()),
         percentile(50.0),
         percentile(99.0),
         percentile(99.9),

@@ -20,14 +20,14 @@ impl Run {
         state.until = state.until.min(now);
         let (until, open) = (state.until, state.open.values().copied().collect::<Vec<_>>());
         let idle = state.connecting.is_empty() && open.is_empty();
-        state.busy = match self.plan.work {
+        state.busy = match self.config.work {
             Workload::Hold { .. } => open.len(),
             Workload::Echo | Workload::Churn => 0,
         };
         let timers = [state.next.take(), state.end.take()];
         drop(state);
         cancel(reactor, timers);
-        match self.plan.work {
+        match self.config.work {
             Workload::Echo => {
                 let busy = open.into_iter().filter(|sender| sender.drain(reactor, until)).count();
                 self.state.borrow_mut().busy = busy;
@@ -50,7 +50,7 @@ impl Run {
 
     fn start_drain_timer(self: &Rc<Run>, reactor: &mut Reactor) {
         let run = Rc::clone(self);
-        let end = reactor.call_later(self.plan.drain_timeout, move |reactor| run.finish(reactor));
+        let end = reactor.call_later(self.config.drain_timeout, move |reactor| run.finish(reactor));
         self.state.borrow_mut().end = Some(end);
     }
 
@@ -93,7 +93,7 @@ impl Run {
         }
         state.until = state.until.min(now);
         state.stage = Stage::Finished;
-        state.tally.standing = state.open.len() as u64;
+        state.totals.open = state.open.len() as u64;
         let connecting = std::mem::take(&mut state.connecting);
         let open = std::mem::take(&mut state.open);
         let timers = [state.next.take(), state.end.take(), state.sweep.take()];
@@ -101,7 +101,7 @@ impl Run {
         cancel(reactor, timers);
         self.end_probe(reactor);
         for (connector, due) in connecting.into_values() {
-            if self.plan.work == Workload::Churn {
+            if self.config.work == Workload::Churn {
                 self.state.borrow_mut().record_wait(due, None, 1, now);
             }
             if let Some(mut connector) = reactor.connector(connector) {
@@ -109,18 +109,18 @@ impl Run {
             }
         }
         for (number, sender) in open {
-            let messages = sender.end(reactor, self.plan.work, now);
+            let messages = sender.end(reactor, self.config.work, now);
             if messages > 0 {
-                self.state.borrow_mut().tally.unanswered += messages;
+                self.state.borrow_mut().totals.unanswered += messages;
                 self.note(&LoadError::Unanswered { connection: number + 1, messages });
             }
         }
         let mut state = self.state.borrow_mut();
-        state.tally.elapsed = state.last.max(state.until) - state.since;
-        state.tally.bytes = state.tally.messages * self.plan.size as u64;
+        state.totals.elapsed = state.last.max(state.until) - state.since;
+        state.totals.bytes = state.totals.messages * self.config.size as u64;
         if let Some(schedule) = state.schedule {
-            state.tally.unsent = schedule.before(state.until).saturating_sub(state.note_started);
-            state.count_unsent(schedule, self.plan.work, now);
+            state.totals.unsent = schedule.before(state.until).saturating_sub(state.note_started);
+            state.count_unsent(schedule, self.config.work, now);
         }
         let finished = state.finished.take();
         drop(state);

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// The state shared by all connections of a load.
 pub(super) struct Run {
-    pub(super) plan: LoadConfig,
+    pub(super) config: LoadConfig,
     /// The endpoint as it was given; for datagrams to a name, followed by the address in use.
     pub(super) described: RefCell<String>,
     /// The target of further connections.
@@ -57,7 +57,7 @@ impl Run {
         if let Some((host, port)) = datagrams {
             return self.look_up(reactor, &host, port);
         }
-        match self.plan.work {
+        match self.config.work {
             Workload::Echo | Workload::Hold { .. } => self.open_more(reactor),
             Workload::Churn => self.opened(reactor),
         }
@@ -70,25 +70,25 @@ impl Run {
         let now = reactor.now();
         loop {
             let mut state = self.state.borrow_mut();
-            let number = state.tally.begun;
+            let number = state.totals.started;
             if state.stage != Stage::Opening {
                 return;
             }
-            if number == self.plan.connections as u64 {
+            if number == self.config.connections as u64 {
                 // Attempts in flight call this again when they complete.
                 if state.connecting.is_empty() {
-                    state.tally.opening = now - state.began;
+                    state.totals.opening = now - state.began;
                     drop(state);
                     self.later(reactor, Duration::ZERO, Run::opened);
                 }
                 return;
             }
-            let due = state.began + self.plan.ramp.mul_f64(number as f64 / self.plan.connections as f64);
+            let due = state.began + self.config.ramp.mul_f64(number as f64 / self.config.connections as f64);
             if due > now {
                 drop(state);
                 return self.later(reactor, due - now, Run::open_more);
             }
-            if state.connecting.len() >= self.plan.attempts {
+            if state.connecting.len() >= self.config.attempts {
                 return;
             }
             drop(state);
@@ -98,10 +98,10 @@ impl Run {
 
     /// Starts a connection.
     pub(super) fn open(self: &Rc<Run>, reactor: &mut Reactor, due: Instant) {
-        let number = self.state.borrow().tally.begun;
-        self.state.borrow_mut().tally.begun += 1;
+        let number = self.state.borrow().totals.started;
+        self.state.borrow_mut().totals.started += 1;
         let factory = Opening { run: Rc::clone(self), number, due };
-        let begun = match &*self.target.borrow() {
+        let started = match &*self.target.borrow() {
             Target::Endpoint(endpoint) => match self.with_source(&**endpoint, number) {
                 Some(endpoint) => endpoint.connect(reactor, Box::new(factory)),
                 None => endpoint.connect(reactor, Box::new(factory)),
@@ -109,7 +109,7 @@ impl Run {
             // Datagram sockets are opened by `open_sockets`.
             Target::Datagrams { .. } => return,
         };
-        match begun {
+        match started {
             Ok(connector) => {
                 self.state.borrow_mut().connecting.insert(number, (connector, due));
             }
@@ -123,7 +123,7 @@ impl Run {
 
     /// Returns the endpoint with the next source address, if there are any.
     fn with_source(&self, endpoint: &dyn ClientEndpoint, number: u64) -> Option<ConnectTcp> {
-        let sources = &self.plan.sources;
+        let sources = &self.config.sources;
         let turn = usize::try_from(number).unwrap_or_default().checked_rem(sources.len())?;
         let options: &ConnectTcp = (endpoint as &dyn Any).downcast_ref()?;
         Some(ConnectTcp { bind: Some(SocketAddr::new(*sources.get(turn)?, 0)), ..options.clone() })
@@ -136,12 +136,12 @@ impl Run {
         let mut state = self.state.borrow_mut();
         state.connecting.remove(&number);
         state.open.insert(number, Sender::Stream(id));
-        state.tally.connected += 1;
+        state.totals.connected += 1;
         if let Some(took) = took {
-            state.tally.connects.record(took, 1);
+            state.totals.connects.record(took, 1);
         }
         drop(state);
-        if self.plan.work != Workload::Churn {
+        if self.config.work != Workload::Churn {
             self.open_more(transport.reactor());
         }
     }
@@ -166,7 +166,7 @@ impl Run {
         self.exchange_failed(due, reactor.now());
         self.count_limit(Limit::of(reason));
         self.note(&LoadError::NotConnected { connection: number + 1, reason: reason.to_string() });
-        match self.plan.work {
+        match self.config.work {
             Workload::Echo | Workload::Hold { .. } => self.open_more(reactor),
             Workload::Churn => self.slot_is_free(reactor, REPLACEMENT_DELAY),
         }
@@ -174,14 +174,14 @@ impl Run {
 
     /// Records a failed exchange of [`Workload::Churn`], where a connection is due like a message.
     fn exchange_failed(&self, due: Instant, now: Instant) {
-        if self.plan.work == Workload::Churn {
+        if self.config.work == Workload::Churn {
             self.state.borrow_mut().record_wait(due, None, 1, now);
         }
     }
 
     /// Whether connections are held.
     pub(super) fn holds(&self) -> bool {
-        matches!(self.plan.work, Workload::Hold { .. })
+        matches!(self.config.work, Workload::Hold { .. })
     }
 
     /// Whether a connection ended this soon after it was made. A server without descriptors closes
@@ -193,7 +193,7 @@ impl Run {
     /// Counts a connection that ran into this limit, if any.
     pub(super) fn count_limit(&self, limit: Option<Limit>) {
         if let Some(limit) = limit {
-            *self.state.borrow_mut().tally.limits.entry(limit).or_default() += 1;
+            *self.state.borrow_mut().totals.limits.entry(limit).or_default() += 1;
         }
     }
 
@@ -214,17 +214,17 @@ impl Run {
         let now = read_clock(reactor);
         let mut state = self.state.borrow_mut();
         state.stage = Stage::Running;
-        state.since = now + self.plan.warm_up;
-        state.until = state.since + self.plan.duration;
+        state.since = now + self.config.warm_up;
+        state.until = state.since + self.config.duration;
         state.last = state.since;
         state.slots = state.open.values().copied().collect();
         let (wait, slots) = (state.until - now, state.slots.clone());
         let until = state.until;
-        if slots.is_empty() && self.plan.work != Workload::Churn {
+        if slots.is_empty() && self.config.work != Workload::Churn {
             drop(state);
             return self.finish(reactor);
         }
-        if let Some(rate) = self.plan.paced() {
+        if let Some(rate) = self.config.paced() {
             let schedule = Schedule::new(now, rate, slots.len() as u64);
             state.schedule = Some(schedule);
             drop(state);
@@ -234,14 +234,14 @@ impl Run {
             self.tick(reactor);
         } else {
             drop(state);
-            match self.plan.work {
+            match self.config.work {
                 Workload::Echo => {
                     for sender in slots {
                         sender.begin(reactor);
                     }
                 }
                 Workload::Churn => {
-                    for _ in 0..self.plan.connections {
+                    for _ in 0..self.config.connections {
                         self.open(reactor, now);
                     }
                 }
@@ -261,7 +261,7 @@ impl Run {
         let (until, cursor) = (state.until, state.cursor);
         drop(state);
         let end = schedule.before((now + NANOSECOND).min(until));
-        match self.plan.work {
+        match self.config.work {
             Workload::Churn => self.open_due(reactor, now, true),
             Workload::Echo | Workload::Hold { .. } => {
                 // One call is enough for a connection, even if several messages are due.
@@ -277,7 +277,7 @@ impl Run {
         }
         let next = schedule.due(self.state.borrow().cursor.max(end));
         if next < until {
-            let wait = if self.plan.spin { Duration::ZERO } else { next - read_clock(reactor) };
+            let wait = if self.config.spin { Duration::ZERO } else { next - read_clock(reactor) };
             self.later(reactor, wait, Run::tick);
         }
     }
@@ -288,7 +288,7 @@ impl Run {
             let mut state = self.state.borrow_mut();
             let Some(schedule) = state.schedule.filter(|_| state.stage == Stage::Running) else { return };
             let due = schedule.due(state.cursor);
-            let room = state.connecting.len() + state.open.len() < self.plan.connections;
+            let room = state.connecting.len() + state.open.len() < self.config.connections;
             if !room || due > now || due >= state.until {
                 return;
             }
@@ -305,7 +305,7 @@ impl Run {
         let mut state = self.state.borrow_mut();
         state.note_started += 1;
         if late && due >= state.since {
-            state.tally.lateness.record(now - due, 1);
+            state.totals.lateness.record(now - due, 1);
         }
     }
 
@@ -318,9 +318,9 @@ impl Run {
     /// Opens another connection in place of a closed one, after `wait`.
     pub(super) fn slot_is_free(self: &Rc<Run>, reactor: &mut Reactor, wait: Duration) {
         let state = self.state.borrow();
-        let (stage, tally) = (state.stage, &state.tally);
+        let (stage, totals) = (state.stage, &state.totals);
         let idle = state.connecting.is_empty() && state.open.is_empty();
-        let hopeless = tally.connected == 0 && tally.error_count() >= self.plan.connections as u64;
+        let hopeless = totals.connected == 0 && totals.error_count() >= self.config.connections as u64;
         let paced = state.schedule.is_some();
         drop(state);
         match stage {
@@ -359,7 +359,7 @@ impl Run {
         reactor: &mut Reactor,
         number: u64,
         after: Duration,
-        under_way: u64,
+        in_flight: u64,
         reason: &Reason,
         busy: bool,
     ) {
@@ -367,8 +367,8 @@ impl Run {
             Reason::Done => "the server closed it".to_owned(),
             reason => reason.to_string(),
         };
-        self.gone(reactor, number, under_way, busy);
-        self.note(&LoadError::Lost { connection: number + 1, after, under_way, reason });
+        self.gone(reactor, number, in_flight, busy);
+        self.note(&LoadError::Lost { connection: number + 1, after, in_flight, reason });
     }
 
     /// Notes that wrong bytes were received.
@@ -376,29 +376,29 @@ impl Run {
         self: &Rc<Run>,
         reactor: &mut Reactor,
         mismatch: Mismatch,
-        under_way: u64,
+        in_flight: u64,
         busy: bool,
     ) {
-        self.gone(reactor, mismatch.connection - 1, under_way, busy);
+        self.gone(reactor, mismatch.connection - 1, in_flight, busy);
         self.note(&LoadError::Wrong(mismatch));
     }
 
-    pub(super) fn gone(self: &Rc<Run>, reactor: &mut Reactor, number: u64, under_way: u64, busy: bool) {
+    pub(super) fn gone(self: &Rc<Run>, reactor: &mut Reactor, number: u64, in_flight: u64, busy: bool) {
         let mut state = self.state.borrow_mut();
         state.open.remove(&number);
-        state.tally.lost += 1;
-        state.tally.unanswered += under_way;
+        state.totals.lost += 1;
+        state.totals.unanswered += in_flight;
         let last = state.stage == Stage::Running && state.open.is_empty();
         drop(state);
         if busy {
             self.drained(reactor);
-        } else if last && self.plan.work != Workload::Churn {
+        } else if last && self.config.work != Workload::Churn {
             self.later(reactor, Duration::ZERO, Run::drain);
         }
     }
 
     pub(super) fn note(&self, trouble: &LoadError) {
-        self.state.borrow_mut().tally.note(trouble);
+        self.state.borrow_mut().totals.note(trouble);
         if let Some(observer) = &mut *self.observer.borrow_mut() {
             observer(trouble);
         }

@@ -18,7 +18,7 @@ pub(in crate::load) struct Opening {
 impl Factory for Opening {
     fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
         let run = Rc::clone(&self.run);
-        Some(match run.plan.work {
+        Some(match run.config.work {
             Workload::Echo | Workload::Hold { .. } => Box::new(Echoing::new(run, self.number)),
             Workload::Churn => Box::new(Churning::new(run, self.number, self.due)),
         })

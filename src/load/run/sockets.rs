@@ -61,7 +61,7 @@ impl Run {
                 Ok(id) => {
                     self.state.borrow_mut().candidates.asked = Some((address, id));
                     return self
-                        .later(reactor, self.plan.lost_after, |run, reactor| run.not_answered(reactor));
+                        .later(reactor, self.config.lost_after, |run, reactor| run.not_answered(reactor));
                 }
                 Err(error) => self.state.borrow_mut().candidates.why = error.to_string(),
             }
@@ -105,13 +105,13 @@ impl Run {
     /// Opens all sockets at once.
     pub(in crate::load) fn open_sockets(self: &Rc<Run>, reactor: &mut Reactor, peer: SocketAddr) {
         let now = reactor.now();
-        for number in 0..self.plan.connections as u64 {
-            self.state.borrow_mut().tally.begun += 1;
+        for number in 0..self.config.connections as u64 {
+            self.state.borrow_mut().totals.started += 1;
             match reactor.connect_udp(peer, DatagramClient::new(Rc::clone(self), number, now)) {
                 Ok(id) => {
                     let mut state = self.state.borrow_mut();
                     state.open.insert(number, Sender::Datagrams(id));
-                    state.tally.connected += 1;
+                    state.totals.connected += 1;
                 }
                 Err(error) => {
                     self.note(&LoadError::NotConnected { connection: number + 1, reason: error.to_string() });
@@ -123,7 +123,7 @@ impl Run {
     }
 
     pub(in crate::load) fn give_up(self: &Rc<Run>, reactor: &mut Reactor, reason: String) {
-        self.state.borrow_mut().tally.begun += 1;
+        self.state.borrow_mut().totals.started += 1;
         self.note(&LoadError::NotConnected { connection: 1, reason });
         self.finish(reactor);
     }
@@ -140,7 +140,7 @@ impl Run {
             sender.sweep(reactor);
         }
         let run = Rc::clone(self);
-        let wait = (self.plan.lost_after / SWEEPS).max(Duration::from_millis(1));
+        let wait = (self.config.lost_after / SWEEPS).max(Duration::from_millis(1));
         let next = reactor.call_later(wait, move |reactor| run.sweep(reactor));
         self.state.borrow_mut().sweep = Some(next);
     }
@@ -149,7 +149,7 @@ impl Run {
     pub(in crate::load) fn dropped(&self, due: Instant, sent: Instant, now: Instant) {
         let mut state = self.state.borrow_mut();
         if due >= state.since {
-            state.tally.dropped += 1;
+            state.totals.dropped += 1;
         }
         state.record_wait(due, Some(sent), 1, now);
     }
@@ -162,19 +162,22 @@ impl Run {
         }
         let reason = match error.kind {
             _ if error.is_too_long() => {
-                format!("a datagram of {} bytes is larger than this machine or the way takes", self.plan.size)
+                format!(
+                    "a datagram of {} bytes is larger than this machine or the way takes",
+                    self.config.size
+                )
             }
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
                 format!("this machine has no route to it: {error}")
             }
             _ => error.to_string(),
         };
-        *state.tally.unsendable.entry(reason).or_default() += 1;
+        *state.totals.unsendable.entry(reason).or_default() += 1;
     }
 
     /// Notes that a datagram was received twice or too late.
     pub(in crate::load) fn repeated(&self) {
-        self.state.borrow_mut().tally.repeated += 1;
+        self.state.borrow_mut().totals.repeated += 1;
     }
 
     /// Notes that a datagram has wrong bytes. The socket stays open.
@@ -192,17 +195,17 @@ impl Run {
         busy: bool,
     ) {
         let reason = REFUSED.to_owned();
-        let under_way = heard.map_or(0, |(_, under_way)| under_way);
-        self.gone(reactor, number, under_way, busy);
+        let in_flight = heard.map_or(0, |(_, in_flight)| in_flight);
+        self.gone(reactor, number, in_flight, busy);
         let connection = number + 1;
         match heard {
-            Some((after, under_way)) => {
-                self.note(&LoadError::Lost { connection, after, under_way, reason });
+            Some((after, in_flight)) => {
+                self.note(&LoadError::Lost { connection, after, in_flight, reason });
             }
             None => {
                 let mut state = self.state.borrow_mut();
-                state.tally.connected -= 1;
-                state.tally.lost -= 1;
+                state.totals.connected -= 1;
+                state.totals.lost -= 1;
                 drop(state);
                 self.note(&LoadError::NotConnected { connection, reason });
             }
@@ -237,7 +240,7 @@ impl Probe {
 impl DatagramProtocol for Probe {
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
         // A failed send is reported below, or has no answer.
-        let _ = transport.write(&vec![0; self.0.plan.size]);
+        let _ = transport.write(&vec![0; self.0.config.size]);
     }
 
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, _: &[u8], _: &Address) {

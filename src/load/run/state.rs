@@ -51,7 +51,7 @@ pub(in crate::load) struct State {
     /// Number of answers, including those that do not count.
     pub(in crate::load) answers: u64,
     pub(in crate::load) paced: bool,
-    pub(in crate::load) tally: Totals,
+    pub(in crate::load) totals: Totals,
     pub(in crate::load) finished: Option<Finished>,
     pub(in crate::load) start_gate: StartGate,
     /// For datagrams: the candidate addresses.
@@ -74,10 +74,10 @@ impl State {
         self.answers += messages;
         if due >= self.since {
             self.last = now;
-            self.tally.messages += messages;
-            self.tally.latencies.record(now - due, messages);
+            self.totals.messages += messages;
+            self.totals.latencies.record(now - due, messages);
             if self.paced {
-                self.tally.since_sent.record(now - sent, messages);
+                self.totals.since_sent.record(now - sent, messages);
             }
         }
     }
@@ -92,9 +92,9 @@ impl State {
         now: Instant,
     ) {
         if due >= self.since && messages > 0 {
-            self.tally.latencies.record(now - due, messages);
+            self.totals.latencies.record(now - due, messages);
             if let Some(sent) = sent.filter(|_| self.paced) {
-                self.tally.since_sent.record(now - sent, messages);
+                self.totals.since_sent.record(now - sent, messages);
             }
         }
     }
@@ -102,7 +102,7 @@ impl State {
     /// Records the due messages of the schedule that were never sent, with their wait so far.
     pub(in crate::load) fn count_unsent(&mut self, schedule: Schedule, work: Workload, now: Instant) {
         let (since, until) = (schedule.before(self.since), schedule.before(self.until));
-        let waits = &mut self.tally.latencies;
+        let waits = &mut self.totals.latencies;
         if work == Workload::Churn {
             // The cursor counts all started exchanges.
             let rest = self.cursor.max(since)..until;
@@ -115,8 +115,8 @@ impl State {
         }
     }
 
-    pub(in crate::load) fn begun_to_run(&self, plan: &LoadConfig) -> Instant {
-        Instant::from_origin(self.since.since_origin().saturating_sub(plan.warm_up))
+    pub(in crate::load) fn begun_to_run(&self, config: &LoadConfig) -> Instant {
+        Instant::from_origin(self.since.since_origin().saturating_sub(config.warm_up))
     }
 }
 

@@ -46,13 +46,13 @@ impl Churning {
     }
 
     fn send_pending(&mut self, transport: &mut Transport<'_>) {
-        if self.stream.send_up_to(self.run.plan.size as u64, &self.run.pattern, transport) {
+        if self.stream.send_up_to(self.run.config.size as u64, &self.run.pattern, transport) {
             transport.call_later(Duration::ZERO, Churning::check_room);
         }
     }
 
     fn check_room(&mut self, transport: &mut Transport<'_>) {
-        let size = self.run.plan.size as u64;
+        let size = self.run.config.size as u64;
         if self.stage == Stage::Waiting && self.stream.resume_sending(size, &self.run.pattern, transport) {
             transport.call_later(Duration::ZERO, Churning::check_room);
         }
@@ -71,22 +71,22 @@ impl Protocol for Churning {
             return;
         }
         let now = read_clock(transport.reactor());
-        let size = self.run.plan.size as u64;
+        let size = self.run.config.size as u64;
         if let Err(mismatch) = self.stream.receive(data, size, &self.run.pattern) {
-            let under_way = u64::from(self.stage == Stage::Waiting);
-            if under_way > 0 {
+            let in_flight = u64::from(self.stage == Stage::Waiting);
+            if in_flight > 0 {
                 self.record_unanswered(now);
             }
             self.stage = Stage::Over;
             transport.abort_connection();
-            self.run.wrong(transport.reactor(), mismatch, under_way, false);
+            self.run.wrong(transport.reactor(), mismatch, in_flight, false);
             self.run.churned(transport.reactor(), self.number);
             return;
         }
         if self.stream.received == size && self.stage == Stage::Waiting {
             self.stage = Stage::Closing;
             self.run.state.borrow_mut().answered(self.due, self.stream.made, 1, now);
-            match self.run.plan.reset {
+            match self.run.config.reset {
                 true => transport.abort_connection(),
                 false => transport.lose_connection(),
             }

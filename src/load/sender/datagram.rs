@@ -85,7 +85,7 @@ impl DatagramClient {
         transport: &mut DatagramTransport<'_>,
     ) {
         let late = late && !self.room_check_set;
-        while self.in_flight.len() < self.run.plan.depth {
+        while self.in_flight.len() < self.run.config.depth {
             let Some(pace) = &self.pace else { return };
             let Some(due) = pace.due().filter(|due| *due <= now) else { return };
             if !self.has_room(transport) {
@@ -115,7 +115,7 @@ impl DatagramClient {
     pub(in crate::load) fn sweep(&mut self, now: Instant, transport: &mut DatagramTransport<'_>) {
         let before = self.in_flight.len();
         while let Some(datagram) = self.in_flight.front()
-            && datagram.sent + self.run.plan.lost_after <= now
+            && datagram.sent + self.run.config.lost_after <= now
         {
             self.run.dropped(datagram.due, datagram.sent, now);
             self.in_flight.pop_front();
@@ -161,7 +161,7 @@ impl DatagramClient {
 
     fn refill(&mut self, transport: &mut DatagramTransport<'_>) {
         let now = read_clock(transport.reactor());
-        while self.in_flight.len() < self.run.plan.depth && self.has_room(transport) {
+        while self.in_flight.len() < self.run.config.depth && self.has_room(transport) {
             self.send_message(now, now, transport);
         }
     }
@@ -201,7 +201,7 @@ impl DatagramClient {
 
     /// Writes the message: its number, followed by its own part of the pattern.
     fn write_message(&mut self, number: u64) {
-        let size = self.run.plan.size;
+        let size = self.run.config.size;
         self.message.clear();
         self.message.extend_from_slice(&number.to_be_bytes());
         while self.message.len() < size {
@@ -218,14 +218,14 @@ impl DatagramClient {
         if number >= self.begun {
             return None;
         }
-        let size = self.run.plan.size;
+        let size = self.run.config.size;
         let position = self.start + number * size as u64 + head.len() as u64;
         let compared = self.run.pattern.compare(position, rest).map_err(|wrong| wrong + head.len());
         Some((number, if data.len() == size { compared } else { compared.and(Err(data.len().min(size))) }))
     }
 
     fn wrong(&self, number: u64, place: usize, data: &[u8]) -> Mismatch {
-        let size = self.run.plan.size;
+        let size = self.run.config.size;
         let position = self.start + number * size as u64 + place as u64;
         Mismatch {
             connection: self.number + 1,
@@ -261,7 +261,7 @@ impl DatagramProtocol for DatagramClient {
         let Ok(index) = self.in_flight.binary_search_by_key(&number, |datagram| datagram.number) else {
             return self.run.repeated();
         };
-        let had_room = self.in_flight.len() < self.run.plan.depth;
+        let had_room = self.in_flight.len() < self.run.config.depth;
         if let Some(datagram) = self.in_flight.remove(index) {
             let mut state = self.run.state.borrow_mut();
             match compared {
@@ -292,7 +292,7 @@ impl DatagramProtocol for DatagramClient {
         transport.stop_listening();
         let now = transport.now();
         let after = now - self.made;
-        let under_way = self.in_flight.len() as u64;
+        let in_flight = self.in_flight.len() as u64;
         for datagram in self.in_flight.drain(..) {
             self.run.state.borrow_mut().record_wait(datagram.due, Some(datagram.sent), 1, now);
         }
@@ -300,7 +300,7 @@ impl DatagramProtocol for DatagramClient {
         self.run.refused(
             transport.reactor(),
             self.number,
-            self.has_answer.then_some((after, under_way)),
+            self.has_answer.then_some((after, in_flight)),
             busy,
         );
     }

@@ -65,7 +65,7 @@ impl Echoing {
     pub(super) fn begin(&mut self, transport: &mut Transport<'_>) {
         self.stage = Stage::Busy;
         let now = read_clock(transport.reactor());
-        self.push(now, now, self.run.plan.depth as u64);
+        self.push(now, now, self.run.config.depth as u64);
         self.send_pending(transport);
     }
 
@@ -156,7 +156,7 @@ impl Echoing {
     /// in the transport a message is not started, and its latency still counts from when it was
     /// due.
     fn follow_pace(&mut self, now: Instant, late: bool, transport: &mut Transport<'_>) {
-        let room = (self.run.plan.depth as u64).saturating_sub(self.begun - self.answered);
+        let room = (self.run.config.depth as u64).saturating_sub(self.begun - self.answered);
         for message in 0..room {
             // A pause is reported only after the callback, so check the buffer from the second
             // message on.
@@ -175,7 +175,7 @@ impl Echoing {
 
     /// Returns the offset at which the last started message ends.
     fn end_of_begun(&self) -> u64 {
-        self.begun.saturating_mul(self.run.plan.size as u64)
+        self.begun.saturating_mul(self.run.config.size as u64)
     }
 
     fn send_pending(&mut self, transport: &mut Transport<'_>) {
@@ -238,7 +238,7 @@ impl Protocol for Echoing {
 
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
         let now = read_clock(transport.reactor());
-        let size = self.run.plan.size as u64;
+        let size = self.run.config.size as u64;
         if self.stage == Stage::Over {
             return;
         }
@@ -253,7 +253,7 @@ impl Protocol for Echoing {
         let back = self.stream.received / size;
         let done = back - self.answered;
         if done > 0 {
-            let had_room = self.begun - self.answered < self.run.plan.depth as u64
+            let had_room = self.begun - self.answered < self.run.config.depth as u64
                 && self.stream.has_room(self.end_of_begun());
             self.answered = back;
             let may_continue = self.record_answers(done, now);

@@ -1,7 +1,7 @@
 //! Totals as JSON that can be parsed again, to combine the parts of a load from several processes.
 //!
 //! The format is only used between processes of the same program and may change with it. For other
-//! readers, see [`json`](crate::load::json).
+//! readers, see [`Report::to_json`](crate::load::Report::to_json).
 
 use super::{Distribution, Limit, Totals};
 use crate::load::error::{Corruption, LoadError, Mismatch};
@@ -9,24 +9,24 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Serializes the totals.
-pub(crate) fn pack(tally: &Totals) -> Value {
-    let times = [&tally.connects, &tally.latencies, &tally.since_sent, &tally.lateness];
+pub(crate) fn pack(totals: &Totals) -> Value {
+    let times = [&totals.connects, &totals.latencies, &totals.since_sent, &totals.lateness];
     json!({
-        "counts": counts(tally),
-        "elapsed": nanoseconds(tally.elapsed),
-        "opening": nanoseconds(tally.opening),
+        "counts": counts(totals),
+        "elapsed": nanoseconds(totals.elapsed),
+        "opening": nanoseconds(totals.opening),
         "times": times.map(Distribution::parts),
-        "errors": tally.errors.iter().map(|((kind, reason), n)| json!([kind, reason, n])).collect::<Vec<_>>(),
-        "unsendable": tally.unsendable.iter().map(|(reason, n)| json!([reason, n])).collect::<Vec<_>>(),
-        "limits": tally.limits.iter().map(|(limit, n)| json!([limit.name(), n])).collect::<Vec<_>>(),
-        "troubles": tally.troubles.iter().map(pack_trouble).collect::<Vec<_>>(),
+        "errors": totals.errors.iter().map(|((kind, reason), n)| json!([kind, reason, n])).collect::<Vec<_>>(),
+        "unsendable": totals.unsendable.iter().map(|(reason, n)| json!([reason, n])).collect::<Vec<_>>(),
+        "limits": totals.limits.iter().map(|(limit, n)| json!([limit.name(), n])).collect::<Vec<_>>(),
+        "first_errors": totals.first_errors.iter().map(pack_trouble).collect::<Vec<_>>(),
     })
 }
 
 /// Parses serialized totals; `None` if the value is invalid.
 pub(crate) fn unpack(value: &Value) -> Option<Totals> {
     let counts: Vec<u64> = value["counts"].as_array()?.iter().filter_map(Value::as_u64).collect();
-    let [begun, connected, lost, standing, messages, bytes, unanswered, dropped, repeated, unsent] =
+    let [started, connected, lost, open, messages, bytes, unanswered, dropped, repeated, unsent] =
         <[u64; COUNTS]>::try_from(counts).ok()?;
     let times = value["times"].as_array()?.iter().map(unpack_times).collect::<Option<Vec<_>>>()?;
     let [connects, latencies, since_sent, lateness] = <[Distribution; 4]>::try_from(times).ok()?;
@@ -39,10 +39,10 @@ pub(crate) fn unpack(value: &Value) -> Option<Totals> {
     };
     let unsendable = |value: &Value| Some((value[0].as_str()?.to_owned(), value[1].as_u64()?));
     Some(Totals {
-        begun,
+        started,
         connected,
         lost,
-        standing,
+        open,
         messages,
         bytes,
         unanswered,
@@ -58,14 +58,14 @@ pub(crate) fn unpack(value: &Value) -> Option<Totals> {
         lateness,
         errors: value["errors"].as_array()?.iter().map(error).collect::<Option<_>>()?,
         limits: value["limits"].as_array()?.iter().map(limit).collect::<Option<_>>()?,
-        troubles: value["troubles"].as_array()?.iter().map(unpack_trouble).collect::<Option<_>>()?,
+        first_errors: value["first_errors"].as_array()?.iter().map(unpack_trouble).collect::<Option<_>>()?,
     })
 }
 
-fn counts(tally: &Totals) -> [u64; COUNTS] {
-    let Totals { begun, connected, lost, standing, messages, bytes, .. } = *tally;
-    let Totals { unanswered, dropped, repeated, unsent, .. } = *tally;
-    [begun, connected, lost, standing, messages, bytes, unanswered, dropped, repeated, unsent]
+fn counts(totals: &Totals) -> [u64; COUNTS] {
+    let Totals { started, connected, lost, open, messages, bytes, .. } = *totals;
+    let Totals { unanswered, dropped, repeated, unsent, .. } = *totals;
+    [started, connected, lost, open, messages, bytes, unanswered, dropped, repeated, unsent]
 }
 
 const COUNTS: usize = 10;
@@ -89,8 +89,8 @@ fn pack_trouble(trouble: &LoadError) -> Value {
     let kind = trouble.kind();
     match trouble {
         LoadError::NotConnected { connection, reason } => json!([kind, connection, reason]),
-        LoadError::Lost { connection, after, under_way, reason } => {
-            json!([kind, connection, nanoseconds(*after), under_way, reason])
+        LoadError::Lost { connection, after, in_flight, reason } => {
+            json!([kind, connection, nanoseconds(*after), in_flight, reason])
         }
         LoadError::Wrong(Mismatch { connection, offset, message, expected, found, what }) => {
             let (what, bytes) = match what {
@@ -114,7 +114,7 @@ fn unpack_trouble(value: &Value) -> Option<LoadError> {
         "lost" => LoadError::Lost {
             connection,
             after: Duration::from_nanos(value[2].as_u64()?),
-            under_way: value[3].as_u64()?,
+            in_flight: value[3].as_u64()?,
             reason: value[4].as_str()?.to_owned(),
         },
         "wrong" => LoadError::Wrong(Mismatch {
@@ -143,11 +143,11 @@ mod tests {
 
     #[test]
     fn what_is_unpacked_is_what_was_packed() {
-        let mut tally = Totals {
-            begun: 1,
+        let mut totals = Totals {
+            started: 1,
             connected: 2,
             lost: 3,
-            standing: 4,
+            open: 4,
             messages: 5,
             bytes: 6,
             unanswered: 7,
@@ -161,17 +161,17 @@ mod tests {
             ..Totals::default()
         };
         for number in 1..5_000_u64 {
-            tally.connects.record(Duration::from_nanos(number), 1);
-            tally.latencies.record(Duration::from_micros(number * number), number);
+            totals.connects.record(Duration::from_nanos(number), 1);
+            totals.latencies.record(Duration::from_micros(number * number), number);
         }
-        tally.lateness.record(Duration::MAX, 1);
+        totals.lateness.record(Duration::MAX, 1);
         let reason = || "it had \"quotes\"\n".to_owned();
         let mismatch = |what, expected| {
             LoadError::Wrong(Mismatch { connection: 1, offset: 2, message: 3, expected, found: 255, what })
         };
         for trouble in [
             LoadError::NotConnected { connection: 1, reason: reason() },
-            LoadError::Lost { connection: 2, after: Duration::from_secs(3), under_way: 4, reason: reason() },
+            LoadError::Lost { connection: 2, after: Duration::from_secs(3), in_flight: 4, reason: reason() },
             mismatch(Corruption::Changed, Some(0)),
             mismatch(Corruption::LeftOut(5), Some(7)),
             mismatch(Corruption::Repeated(6), Some(8)),
@@ -179,10 +179,10 @@ mod tests {
             mismatch(Corruption::TooMany, None),
             LoadError::Unanswered { connection: 3, messages: 2 },
         ] {
-            tally.note(&trouble);
+            totals.note(&trouble);
         }
-        let text = pack(&tally).to_string();
-        assert_eq!(unpack(&serde_json::from_str(&text).unwrap()), Some(tally));
+        let text = pack(&totals).to_string();
+        assert_eq!(unpack(&serde_json::from_str(&text).unwrap()), Some(totals));
     }
 
     #[test]

@@ -15,13 +15,13 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Totals {
     /// Number of connections started.
-    pub begun: u64,
+    pub started: u64,
     /// Number of connections made.
     pub connected: u64,
     /// Number of connections lost before the end, including those with wrong bytes.
     pub lost: u64,
     /// Number of connections open at the end.
-    pub standing: u64,
+    pub open: u64,
     /// Number of messages answered correctly, without those of the warm-up. With
     /// [`Workload::Churn`](crate::load::Workload::Churn): connections that were made, used and
     /// closed.
@@ -64,16 +64,16 @@ pub struct Totals {
     /// Number of connections that ran into a system limit. Other failures are only in `errors`.
     pub limits: BTreeMap<Limit, u64>,
     /// The first errors in detail.
-    pub troubles: Vec<LoadError>,
+    pub first_errors: Vec<LoadError>,
 }
 
 impl Totals {
     /// Adds totals counted over the same time.
     pub fn merge(&mut self, other: &Totals) {
-        self.begun += other.begun;
+        self.started += other.started;
         self.connected += other.connected;
         self.lost += other.lost;
-        self.standing += other.standing;
+        self.open += other.open;
         self.messages += other.messages;
         self.bytes += other.bytes;
         self.unanswered += other.unanswered;
@@ -95,8 +95,8 @@ impl Totals {
         for (limit, count) in &other.limits {
             *self.limits.entry(*limit).or_default() += count;
         }
-        self.troubles.extend(other.troubles.iter().cloned());
-        self.troubles.truncate(MAX_DETAILED);
+        self.first_errors.extend(other.first_errors.iter().cloned());
+        self.first_errors.truncate(MAX_DETAILED);
     }
 
     /// Returns messages per second; 0 if no time has passed.
@@ -120,8 +120,8 @@ impl Totals {
             _ => 1,
         };
         *self.errors.entry((trouble.kind(), trouble.reason().to_owned())).or_default() += count;
-        if self.troubles.len() < MAX_DETAILED {
-            self.troubles.push(trouble.clone());
+        if self.first_errors.len() < MAX_DETAILED {
+            self.first_errors.push(trouble.clone());
         }
     }
 }
@@ -142,22 +142,23 @@ mod tests {
 
     #[test]
     fn troubles_are_counted_by_reason_and_the_first_few_are_kept() {
-        let mut tally = Totals::default();
+        let mut totals = Totals::default();
         for connection in 1..=30 {
             let reason = if connection % 3 == 0 { "refused" } else { "no route" }.to_owned();
-            tally.note(&LoadError::NotConnected { connection, reason });
+            totals.note(&LoadError::NotConnected { connection, reason });
         }
-        tally.note(&LoadError::Unanswered { connection: 31, messages: 5 });
-        assert_eq!((tally.error_count(), tally.troubles.len()), (35, MAX_DETAILED));
-        assert_eq!(tally.errors[&("connect", "refused".to_owned())], 10);
-        let (once, mut twice) = (tally.clone(), tally);
+        totals.note(&LoadError::Unanswered { connection: 31, messages: 5 });
+        assert_eq!((totals.error_count(), totals.first_errors.len()), (35, MAX_DETAILED));
+        assert_eq!(totals.errors[&("connect", "refused".to_owned())], 10);
+        let (once, mut twice) = (totals.clone(), totals);
         twice.merge(&once);
-        assert_eq!((twice.error_count(), twice.troubles), (70, once.troubles));
+        assert_eq!((twice.error_count(), twice.first_errors), (70, once.first_errors));
     }
 
     #[test]
     fn a_rate_is_of_the_time_that_has_passed() {
-        let tally = Totals { messages: 50, bytes: 100, elapsed: Duration::from_secs(2), ..Totals::default() };
-        assert_eq!((tally.rate(), tally.bytes_rate(), Totals::default().rate()), (25.0, 50.0, 0.0));
+        let totals =
+            Totals { messages: 50, bytes: 100, elapsed: Duration::from_secs(2), ..Totals::default() };
+        assert_eq!((totals.rate(), totals.bytes_rate(), Totals::default().rate()), (25.0, 50.0, 0.0));
     }
 }
