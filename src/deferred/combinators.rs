@@ -164,7 +164,7 @@ impl<N: 'static, R: 'static> Combinator<N, R> {
     ) -> Started<N, R, T> {
         let place = Location::caller();
         let deferreds: Vec<Deferred<T>> = deferreds.into_iter().collect();
-        let members: Rc<[CancelHandle]> = deferreds.iter().map(Deferred::abort_handle).collect();
+        let members: Rc<[CancelHandle]> = deferreds.iter().map(Deferred::cancel_handle).collect();
         let all = Rc::clone(&members);
         let (resolver, result) = Deferred::with_canceller(handle, move |_, _| {
             all.iter().for_each(|member| member.cancel_at(place))

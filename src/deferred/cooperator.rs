@@ -274,7 +274,7 @@ impl Shared {
             Ok(Step::Done) => work.end(TaskEnd::Done, work.place),
             Err(failure) => work.end(TaskEnd::Failed(Arc::new(failure)), work.place),
             Ok(Step::Wait(deferred)) => {
-                *work.state.borrow_mut() = State::Parked(deferred.abort_handle());
+                *work.state.borrow_mut() = State::Parked(deferred.cancel_handle());
                 let (shared, work) = (Rc::clone(self), Rc::clone(work));
                 deferred.done(move |_, outcome| {
                     if work.not_ended().is_ok() {

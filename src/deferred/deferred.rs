@@ -192,7 +192,7 @@ impl<T: 'static> Deferred<T> {
     }
 
     /// A handle that cancels this Deferred from elsewhere.
-    pub fn abort_handle(&self) -> CancelHandle {
+    pub fn cancel_handle(&self) -> CancelHandle {
         CancelHandle { chain: Rc::downgrade(self.end.chain()) }
     }
 

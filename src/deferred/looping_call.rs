@@ -242,7 +242,7 @@ impl LoopingCall {
                 if let State::Calling(_, awaited) | State::Stopping(_, awaited) =
                     &mut *self.shared.state.borrow_mut()
                 {
-                    *awaited = Some(deferred.abort_handle());
+                    *awaited = Some(deferred.cancel_handle());
                 }
                 let continuation = Continuation::with(self);
                 deferred

@@ -155,4 +155,3 @@ pub use self::outcome::IntoOutcome;
 pub use self::queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use self::resolver::Resolver;
 pub use self::semaphore::{DeferredLock, DeferredSemaphore, Permit};
-pub use crate::task::Tick;

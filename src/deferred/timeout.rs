@@ -45,7 +45,7 @@ impl<T: 'static> Deferred<T> {
         timed_out: impl FnOnce(&mut Reactor, Result<T, Failure>) -> R + 'static,
     ) -> Deferred<T> {
         let expired = Rc::new(Cell::new(false));
-        let (deferred, expired_by_timer) = (self.abort_handle(), Rc::clone(&expired));
+        let (deferred, expired_by_timer) = (self.cancel_handle(), Rc::clone(&expired));
         let timer = reactor.call_later(limit, move |_| {
             expired_by_timer.set(true);
             deferred.cancel();

@@ -8,17 +8,20 @@ use crate::{Factory, Layer, LayerContext, Layered, layered};
 /// [`PortForward`](crate::policy::PortForward) does.
 ///
 /// ```
-/// use twistor::proxy_protocol::{Header, Version, announced};
+/// use twistor::proxy_protocol::{Header, Version, with_proxy_header};
 /// # struct Ask;
 /// # impl twistor::Protocol for Ask {
 /// #     fn data_received(&mut self, _: &mut twistor::Transport<'_>, _: &[u8]) {}
 /// # }
 ///
-/// let ask = announced(|| Ask, Header::local(Version::Two));
+/// let ask = with_proxy_header(|| Ask, Header::local(Version::Two));
 /// twistor::Reactor::new()?.connect_tcp("127.0.0.1:8080", ask)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
-pub fn announced<F: Factory>(factory: F, header: Header) -> Layered<F, impl FnMut() -> SendProxyHeader> {
+pub fn with_proxy_header<F: Factory>(
+    factory: F,
+    header: Header,
+) -> Layered<F, impl FnMut() -> SendProxyHeader> {
     layered(factory, move || SendProxyHeader::new(&header))
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Attached {
 impl Attached {
     pub(super) fn new(service: impl Service) -> Attached {
         // The limit is enforced by the shutdown trigger below.
-        let root = MultiService::new().stop_limit(Duration::MAX);
+        let root = MultiService::new().stop_timeout(Duration::MAX);
         let named = service.name().is_some();
         // Cannot fail: no other service has the name.
         let _ = root.add(service);

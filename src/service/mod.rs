@@ -50,14 +50,15 @@
 //! Stopping takes time: connections have to close and threads have to be joined. `stop` is
 //! therefore given a [`StopToken`]. The service has stopped when the token is dropped, in any
 //! callback or thread. The loop keeps running meanwhile. Every stop has a time limit:
-//! [`MultiService::stop_limit`] for each service, [`RunSettings::stop_limit`] for the program.
+//! [`MultiService::stop_timeout`] for each service, [`RunSettings::stop_timeout`] for the program.
 //!
 //! # Custom services
 //!
 //! A service must implement `start`. All other methods have defaults.
 //!
 //! ```
-//! use twistor::service::{Failure, Service, StopToken, run_service};
+//! use twistor::Failure;
+//! use twistor::service::{Service, StopToken, run_service};
 //! use twistor::{DelayedCall, Reactor};
 //! use std::time::Duration;
 //!
@@ -116,14 +117,13 @@ pub use self::client::{ClientService, PrepareToken};
 pub use self::error::ServiceError;
 pub use self::multi::{MultiService, ServiceId};
 pub use self::run::notify::notify_status;
-pub use self::run::{RunSettings, SimulationError, run, run_with};
+pub use self::run::{RunError, RunSettings, run, run_with};
 pub use self::server::StreamServerService;
 pub use self::stopped::StopToken;
 pub use self::timer::TimerService;
-pub use crate::deferred::Failure;
-pub use crate::task::Tick;
 
 use crate::Reactor;
+use crate::deferred::Failure;
 
 /// A part of a program that starts and stops. (Twisted: `IService`.)
 ///

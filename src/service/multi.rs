@@ -13,7 +13,7 @@ use crate::Reactor;
 ///
 /// The services start in the order in which they were added. They stop in reverse order, **one
 /// after the other**: a service is stopped when the previous one has stopped or has exceeded [the
-/// limit](MultiService::stop_limit). A service can therefore rely on the services added before it
+/// limit](MultiService::stop_timeout). A service can therefore rely on the services added before it
 /// until it has stopped. (Twisted stops all at once.)
 ///
 /// If a service does not start, the services started before it are stopped in reverse order, and
@@ -56,8 +56,8 @@ impl MultiService {
 
     /// Sets the time limit for each service to stop. After it, a warning is logged and the next
     /// service is stopped. Default: 10 s.
-    pub fn stop_limit(self, limit: Duration) -> MultiService {
-        self.tree.borrow_mut().stop_limit = limit;
+    pub fn stop_timeout(self, limit: Duration) -> MultiService {
+        self.tree.borrow_mut().stop_timeout = limit;
         self
     }
 

@@ -10,7 +10,8 @@ use crate::reactor::Completion;
 /// a thread, keeps it. The token can be moved into any callback and sent to another thread.
 ///
 /// ```
-/// use twistor::service::{Failure, Service, StopToken};
+/// use twistor::Failure;
+/// use twistor::service::{Service, StopToken};
 /// use twistor::Reactor;
 ///
 /// /// A service that takes a second to stop.

@@ -16,7 +16,7 @@ pub(super) struct Tree {
     pub(super) children: Vec<Child>,
     /// Number of services that were ever added.
     pub(super) count: u64,
-    pub(super) stop_limit: Duration,
+    pub(super) stop_timeout: Duration,
 }
 
 pub(super) enum State {
@@ -140,7 +140,7 @@ impl MultiService {
 
     pub(super) fn stop_child(&self, reactor: &mut Reactor, id: ServiceId, stopped_token: StopToken) {
         let mut tree = self.tree.borrow_mut();
-        let limit = tree.stop_limit;
+        let limit = tree.stop_timeout;
         let Some(child) = tree.child(id) else { return };
         child.stage = Stage::Stopping;
         if child.service.is_none() {
@@ -213,6 +213,6 @@ impl Tree {
 
 impl Default for Tree {
     fn default() -> Tree {
-        Tree { state: State::Down, children: Vec::new(), count: 0, stop_limit: Duration::from_secs(10) }
+        Tree { state: State::Down, children: Vec::new(), count: 0, stop_timeout: Duration::from_secs(10) }
     }
 }

@@ -95,7 +95,7 @@ impl<E: ServerEndpoint> IntoEndpoint<dyn ServerEndpoint> for E {
 
 impl IntoEndpoint<dyn ServerEndpoint> for &str {
     fn into_endpoint(self) -> Result<Box<dyn ServerEndpoint>, ParseError> {
-        Registry::default().server_from_cli(self)
+        Registry::default().server_from_argument(self)
     }
 }
 

@@ -136,7 +136,7 @@ impl Play {
             13 => drop(self.take()),
             14 => {
                 self.pauses.extend(self.deferreds.last().map(Deferred::pause));
-                self.handles.extend(self.deferreds.first().map(Deferred::abort_handle));
+                self.handles.extend(self.deferreds.first().map(Deferred::cancel_handle));
             }
             15 => drop(self.pauses.pop()),
             16 => self.handles.pop().iter().for_each(CancelHandle::cancel),

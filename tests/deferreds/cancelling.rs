@@ -204,7 +204,7 @@ fn a_detached_deferred_goes_on_and_its_handle_can_cancel_it() {
             let deferred = defer_later(&mut reactor, Duration::from_millis(2)).inspect(move |_, outcome| {
                 noted.add(format!("{outcome:?}").split([' ', '(']).next().unwrap())
             });
-            let handle = deferred.abort_handle();
+            let handle = deferred.cancel_handle();
             deferred.detach();
             if cancels {
                 handle.clone().cancel();

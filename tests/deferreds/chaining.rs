@@ -176,7 +176,7 @@ fn a_hundred_thousand_callbacks_can_be_cancelled() {
         let mut reactor = world.reactor();
         let (resolver, deferred) = Deferred::new(&reactor.handle());
         let deferred = with_callbacks(deferred);
-        let cancel = deferred.abort_handle();
+        let cancel = deferred.cancel_handle();
         let place = outcome_of(deferred);
         cancel.cancel();
         assert!(run_until_there(world, &mut reactor, &place).unwrap_err().is_cancelled());
@@ -325,7 +325,7 @@ fn deferreds_in_a_waiting_cycle_fail_and_are_dropped() {
                     line
                 });
             }
-            let abort = line.abort_handle();
+            let abort = line.cancel_handle();
             *slot.borrow_mut() = Some(line);
             turn(&mut reactor);
             last.callback(()).unwrap();

@@ -17,7 +17,7 @@ use twistor::endpoint::{client_from_string, datagram_from_string, quote_argument
 use twistor::escape::{Escaped, EscapedBytes, is_unprintable};
 use twistor::policy::{DumpLayer, DumpStyle, dump_traffic};
 use twistor::proxy_protocol::{HeaderError, Side};
-use twistor::service::{ClientService, ServiceError, SimulationError, run_service};
+use twistor::service::{ClientService, RunError, ServiceError, run_service};
 use twistor::stream::{StreamError, StreamReader, StreamWriter, open_connection, start_server};
 use twistor::{
     BadAddress, ConnectTcp, ConnectUnix, Error, ExitReason, Failure, JobPanicked, LayerError, ListenUnix,
@@ -99,10 +99,10 @@ fn errors_and_addresses_print_on_one_line() {
             Box::new(ServiceError::Failed { service: owned.clone(), source: other(text).into() }),
             Box::new(ServiceError::Busy(owned.clone())),
             Box::new(ServiceError::Panicked(owned.clone())),
-            Box::new(SimulationError::Configuration(owned.clone())),
-            Box::new(SimulationError::Privileges(owned.clone())),
-            Box::new(SimulationError::PidFile { path: PathBuf::from(text), source: other(text) }),
-            Box::new(SimulationError::AlreadyRuns { path: PathBuf::from(text), process: 1 }),
+            Box::new(RunError::Configuration(owned.clone())),
+            Box::new(RunError::Privileges(owned.clone())),
+            Box::new(RunError::PidFile { path: PathBuf::from(text), source: other(text) }),
+            Box::new(RunError::AlreadyRuns { path: PathBuf::from(text), process: 1 }),
             Box::new(HeaderError::BadProtocol(owned.clone())),
             Box::new(HeaderError::BadAddress(Side::Source, owned.clone())),
             Box::new(HeaderError::BadPort(Side::Source, owned.clone())),
@@ -330,14 +330,14 @@ fn what_programs_write_to_standard_error_is_logged_on_one_line() {
 mod reports {
     use super::{NASTY, assert_lines, assert_printable};
     use serde_json::{Value, json};
-    use std::cell::{Cell, RefCell};
+    use std::cell::RefCell;
     use std::io::{self, Write};
     use std::rc::Rc;
     use std::time::Duration;
     use twistor::endpoint::quote_argument;
     use twistor::escape::EscapedJson;
     use twistor::load::{self, LoadConfig, LoadError, Report, Totals};
-    use twistor::monitor::{self, Monitor, Reporter, Target};
+    use twistor::monitor::{self, Monitor, Reporter, Target, View};
     use twistor::report::{JsonReporter, Palette, TextReporter, TimeFormat};
     use twistor::sim::Network;
     use twistor::traffic::{self, Feed, FeedObserver, FeedReader};
@@ -418,9 +418,8 @@ mod reports {
     #[test]
     fn the_live_table_shows_hostile_names_escaped() {
         for text in NASTY.into_iter().filter(|text| !targets(text).is_empty()) {
-            let size = Rc::new(Cell::new((300, 24)));
             let drawn = monitored(&targets(text), |page| {
-                monitor::LiveTable::new(page, time_format(), Palette::plain(), size)
+                monitor::LiveTable::new(page, time_format(), Palette::plain(), View::new((300, 24)))
             });
             let drawn = String::from_utf8(drawn).unwrap();
             // What the table itself sends: marks, the cursor, the ends of lines.
@@ -503,20 +502,20 @@ mod reports {
     #[test]
     fn load_reports_hostile_endpoints_and_reasons_on_one_line() {
         for text in NASTY {
-            let mut tally = Totals { begun: 1, connected: 1, lost: 1, ..Totals::default() };
-            tally.latencies.record(Duration::from_millis(1), 10);
-            tally.errors.insert(("lost", text.to_owned()), 1);
-            tally.troubles.push(LoadError::NotConnected { connection: 1, reason: text.to_owned() });
+            let mut totals = Totals { started: 1, connected: 1, lost: 1, ..Totals::default() };
+            totals.latencies.record(Duration::from_millis(1), 10);
+            totals.errors.insert(("lost", text.to_owned()), 1);
+            totals.first_errors.push(LoadError::NotConnected { connection: 1, reason: text.to_owned() });
             let after = Duration::ZERO;
             let reason = text.to_owned();
-            tally.troubles.push(LoadError::Lost { connection: 1, after, under_way: 0, reason });
-            let report = Report::new(format!("tcp:{text}:7"), LoadConfig::default(), tally);
-            let plain = Report::new("tcp:h:7".into(), LoadConfig::default(), report.tally.clone());
-            for shown in [report.to_string(), load::svg::draw(&report)] {
+            totals.first_errors.push(LoadError::Lost { connection: 1, after, in_flight: 0, reason });
+            let report = Report::new(format!("tcp:{text}:7"), LoadConfig::default(), totals);
+            let plain = Report::new("tcp:h:7".into(), LoadConfig::default(), report.totals.clone());
+            for shown in [report.to_string(), report.to_svg()] {
                 shown.lines().for_each(|line| assert_printable(line, text));
             }
             assert_eq!(report.to_string().lines().count(), plain.to_string().lines().count());
-            let value = load::json::value(&report);
+            let value = report.to_json();
             let line = EscapedJson(&value).to_string();
             assert_printable(&line, text);
             assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);

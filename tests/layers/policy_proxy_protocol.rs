@@ -9,7 +9,7 @@ use crate::world::peer::turns;
 use crate::world::{Record, Recorder, World, on_each_back_end, once};
 use twistor::policy::limit_per_peer;
 use twistor::proxy_protocol::{
-    Header, HeaderError, ProxyOptions, TrustedProxies, Value, Version, announced, behind_proxy,
+    Header, HeaderError, ProxyOptions, TrustedProxies, Value, Version, behind_proxy, with_proxy_header,
 };
 use twistor::{
     Address, BuildContext, ClientFactory, Factory, Layer, LayerError, Protocol, Reactor, Reason, factory,
@@ -359,7 +359,8 @@ fn a_client_that_announces_itself_is_known_to_the_server() {
                     transport.lose_connection();
                 }
             });
-            let client: Box<dyn ClientFactory> = Box::new(announced(once(protocol, &Record::new()), header));
+            let client: Box<dyn ClientFactory> =
+                Box::new(with_proxy_header(once(protocol, &Record::new()), header));
             reactor.connect_tcp(listener.address(), client).unwrap();
             world.run_until(&mut reactor, "lost", |_| record.has("lost Done"));
             world.close(&mut reactor, &listener);

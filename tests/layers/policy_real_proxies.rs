@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, free_address, idle_protocol, on_the_real_network, once};
-use twistor::proxy_protocol::{Header, ProxyOptions, Version, announced, behind_proxy};
+use twistor::proxy_protocol::{Header, ProxyOptions, Version, behind_proxy, with_proxy_header};
 use twistor::{Address, Protocol, Reactor, Reason, Transport, factory};
 
 fn trusting() -> ProxyOptions {
@@ -119,7 +119,7 @@ fn haproxy_tells_who_its_clients_are_and_believes_us() {
                 })
             };
             let to = proxy.addresses[3];
-            reactor.connect_tcp(to, announced(once(says(), &Record::new()), header)).unwrap();
+            reactor.connect_tcp(to, with_proxy_header(once(says(), &Record::new()), header)).unwrap();
             let expected = format!("{name} from 192.0.2.7:40000");
             world.run_until(&mut reactor, &expected, |_| record.has(&expected));
         }

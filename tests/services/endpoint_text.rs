@@ -137,7 +137,7 @@ fn any_text_is_an_endpoint_or_an_error_never_a_panic() {
                     for error in [
                         registry.server_from_string(&text).err(),
                         registry.client_from_string(&text).err(),
-                        registry.server_from_cli(&text).err(),
+                        registry.server_from_argument(&text).err(),
                         registry.client_from_argument(&text).err(),
                     ] {
                         let Some(error) = error else { continue };
@@ -153,7 +153,7 @@ fn any_text_is_an_endpoint_or_an_error_never_a_panic() {
 #[test]
 fn a_command_line_may_have_a_plain_address() {
     let registry = Registry::default();
-    let server = |text: &str| registry.server_from_cli(text).map(|endpoint| endpoint.describe());
+    let server = |text: &str| registry.server_from_argument(text).map(|endpoint| endpoint.describe());
     let client = |text: &str| registry.client_from_argument(text).map(|endpoint| endpoint.describe());
     for (text, meant) in [
         ("127.0.0.1:80", "tcp:80:interface=127.0.0.1"),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::world::{Record, Recorder, on_each_back_end};
-use twistor::service::{Failure, Service, StopToken, StreamServerService, run_service};
+use twistor::Failure;
+use twistor::service::{Service, StopToken, StreamServerService, run_service};
 use twistor::{ListenTcp, Reactor, Settings};
 
 const LONG: Duration = Duration::from_secs(3600);

@@ -45,7 +45,7 @@ fn client() -> ClientService {
         Guest(greeted)
     };
     ClientService::new(ConnectTcp::new("server", 80), factory)
-        .prepare_limit(Duration::from_secs(5))
+        .prepare_timeout(Duration::from_secs(5))
         .retry(Backoff { max: Duration::from_secs(5), ..Backoff::default() })
         .prepare_connection(move |reactor, _, preparation| {
             let greeted = Rc::clone(&current.borrow());

@@ -199,7 +199,7 @@ fn a_connection_counts_only_once_it_is_prepared() {
         let listener = reactor.listen_tcp(world.anywhere(), || idle_protocol().closing()).unwrap();
         let count = Rc::clone(&prepared);
         let service = hurried(socket_address(listener.address()), recorders(&record))
-            .prepare_limit(LIMIT)
+            .prepare_timeout(LIMIT)
             .prepare_connection(move |reactor, id, preparation| {
                 assert!(reactor.transport(id).is_some());
                 count.set(count.get() + 1);

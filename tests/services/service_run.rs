@@ -10,7 +10,8 @@ use crate::world::child::{self, Child};
 use crate::world::folder::Folder;
 use crate::world::{idle_protocol, on_the_real_network};
 use rustix::process::Signal;
-use twistor::service::{Failure, MultiService, RunSettings, Service, ServiceError, StopToken, TimerService};
+use twistor::Failure;
+use twistor::service::{MultiService, RunSettings, Service, ServiceError, StopToken, TimerService};
 use twistor::service::{StreamServerService, notify_status, run_with};
 use twistor::{ListenTcp, Reactor};
 
@@ -102,7 +103,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn a_service_that_does_not_stop_in_time_exits_with_code_1() {
     on_the_real_network(OWN_PROCESS, |_| {
-        let settings = RunSettings { stop_limit: Duration::from_millis(20), ..RunSettings::default() };
+        let settings = RunSettings { stop_timeout: Duration::from_millis(20), ..RunSettings::default() };
         let test = test_path(a_service_that_does_not_stop_in_time_exits_with_code_1);
         let mut child = program(test, "", settings, Says { stopping: None, ..SAYS });
         child.says("runs");

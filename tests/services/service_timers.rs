@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::on_each_back_end;
-use twistor::service::{Service, StopToken, Tick, TimerService};
+use twistor::service::{Service, StopToken, TimerService};
+use twistor::task::Tick;
 use twistor::testing::MemoryReactor;
 
 const PERIOD: Duration = Duration::from_millis(2);

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::world::{Record, World, on_each_back_end};
+use twistor::Failure;
 use twistor::Reactor;
-use twistor::service::{Failure, MultiService, Service, ServiceError, StopToken};
+use twistor::service::{MultiService, Service, ServiceError, StopToken};
 
 type Act = Box<dyn FnMut(&mut Reactor) -> Result<(), Failure>>;
 
@@ -235,7 +236,7 @@ fn a_service_over_its_stop_limit_is_skipped_with_a_warning() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let kept: Rc<RefCell<Vec<StopToken>>> = Rc::default();
-        let services = MultiService::new().stop_limit(SOON);
+        let services = MultiService::new().stop_timeout(SOON);
         services.add(noting("one", &record)).unwrap();
         services.add(noting("stuck", &record).stopping(Stopping::Never(Rc::clone(&kept)))).unwrap();
         start(&services, &mut reactor).unwrap();

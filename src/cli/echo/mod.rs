@@ -306,7 +306,7 @@ impl ListenSpec {
                 _ => Err(unfit(text, "to listen, write udp:PORT or udp:PORT:interface=IP")),
             };
         }
-        let endpoint = registry.server_from_cli(text).map_err(bad)?;
+        let endpoint = registry.server_from_argument(text).map_err(bad)?;
         let endpoint: &dyn Any = &*endpoint;
         match endpoint.downcast_ref::<ListenTcp>() {
             Some(listen) => {
@@ -353,7 +353,7 @@ impl ListenSpec {
                 Ok((ListenSpec::Udp(ListenUdp { address: real, ..listen.clone() }, *guarded), address))
             }
             ListenSpec::Other(text) => {
-                let endpoint = Registry::default().server_from_cli(text);
+                let endpoint = Registry::default().server_from_argument(text);
                 let endpoint = endpoint.map_err(|error| Failure::Usage(error.to_string()))?;
                 let listener = endpoint.listen(reactor, Box::new(|| Bytes))?;
                 Ok((self.clone(), listener.address().clone()))

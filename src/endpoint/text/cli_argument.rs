@@ -16,14 +16,14 @@ impl Registry {
     /// ```
     /// let registry = twistor::endpoint::Registry::default();
     /// for text in ["127.0.0.1:80", "localhost:80", "tcp:127.0.0.1:80", "tcp://127.0.0.1:80"] {
-    ///     assert_eq!(registry.server_from_cli(text)?.describe(), "tcp:80:interface=127.0.0.1");
+    ///     assert_eq!(registry.server_from_argument(text)?.describe(), "tcp:80:interface=127.0.0.1");
     /// }
     /// # Ok::<(), twistor::endpoint::ParseError>(())
     /// ```
     ///
     /// # Errors
     /// [`ParseError`] if the argument is none of these.
-    pub fn server_from_cli(&self, text: &str) -> Result<Box<dyn ServerEndpoint>, ParseError> {
+    pub fn server_from_argument(&self, text: &str) -> Result<Box<dyn ServerEndpoint>, ParseError> {
         if let Some(port) = port_alone(text) {
             return Err(advice(text, format!("the kind of endpoint is missing; did you mean tcp:{port}?")));
         }
@@ -169,7 +169,7 @@ mod tests {
             assert!(why.ends_with(&format!("missing; write {form}:PORT")), "{text}: {why}");
         }
         for text in ["127.0.0.1", "[::1]", "::1", "tcp:localhost", "tcp6:[::1]", "haproxy:127.0.0.1"] {
-            let why = registry.server_from_cli(text).err().unwrap().why;
+            let why = registry.server_from_argument(text).err().unwrap().why;
             assert!(why.contains("missing; write ") && why.ends_with(":PORT"), "{text}: {why}");
         }
     }

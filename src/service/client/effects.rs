@@ -149,7 +149,7 @@ impl ClientService {
 
     fn prepare(&self, reactor: &mut Reactor, connection: ConnectionId) {
         let mut client = self.client.borrow_mut();
-        let (attempt, limit) = (client.attempt, client.prepare_limit);
+        let (attempt, limit) = (client.attempt, client.prepare_timeout);
         let this = self.clone();
         let timed_out = Event::Unprepared(format!("not within {limit:?}"));
         client.timer = Some(

@@ -58,7 +58,7 @@ pub(in crate::service) struct Client {
     /// `None` while it is being called.
     pub(in crate::service) prepare: Option<Prepare>,
     pub(in crate::service) prepares: bool,
-    pub(in crate::service) prepare_limit: Duration,
+    pub(in crate::service) prepare_timeout: Duration,
     pub(in crate::service) state: ClientState,
     pub(in crate::service) history: AttemptHistory,
     /// Number of the current attempt. Events of earlier attempts are ignored.
@@ -113,7 +113,7 @@ impl ClientService {
             policy: Rc::new(Backoff::default()),
             prepare: None,
             prepares: false,
-            prepare_limit: Duration::from_secs(30),
+            prepare_timeout: Duration::from_secs(30),
             state: ClientState::New,
             history: AttemptHistory::default(),
             attempt: 0,
@@ -147,7 +147,7 @@ impl ClientService {
     /// greeting or a login. (Twisted: `prepareConnection`.)
     ///
     /// Waiting callers get the connection after its preparation. A failed preparation counts as a
-    /// failed attempt, and so does exceeding the [time limit](ClientService::prepare_limit).
+    /// failed attempt, and so does exceeding the [time limit](ClientService::prepare_timeout).
     ///
     /// ```
     /// # use twistor::service::ClientService;
@@ -178,8 +178,8 @@ impl ClientService {
     }
 
     /// Sets the time limit of a preparation. Default: 30 s.
-    pub fn prepare_limit(self, limit: Duration) -> ClientService {
-        self.client.borrow_mut().prepare_limit = limit;
+    pub fn prepare_timeout(self, limit: Duration) -> ClientService {
+        self.client.borrow_mut().prepare_timeout = limit;
         self
     }
 

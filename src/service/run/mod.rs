@@ -81,7 +81,7 @@ pub struct RunSettings {
     /// Time limit for the services to stop. After it, all connections are aborted and the exit code
     /// is 1. Connections that outlive the services have [`Settings::graceful_stop_timeout`], and at
     /// most this limit in total. Default: 30 s.
-    pub stop_limit: Duration,
+    pub stop_timeout: Duration,
     /// User to change to once all work that needs privileges is done, by name or number. Default:
     /// no change.
     pub user: Option<String>,
@@ -97,7 +97,7 @@ pub struct RunSettings {
 impl Default for RunSettings {
     fn default() -> RunSettings {
         RunSettings {
-            stop_limit: Duration::from_secs(30),
+            stop_timeout: Duration::from_secs(30),
             user: None,
             group: None,
             pid_file: None,
@@ -109,7 +109,7 @@ impl Default for RunSettings {
 /// Error of a program.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum SimulationError {
+pub enum RunError {
     /// Invalid configuration, such as an unknown user.
     Configuration(String),
     /// The pid file cannot be written.
@@ -136,17 +136,17 @@ pub enum SimulationError {
     StopTimedOut(Duration),
 }
 
-impl SimulationError {
+impl RunError {
     /// Exit code of the process: 2 for configuration errors, 1 for all others.
     pub fn exit_code(&self) -> u8 {
         match self {
-            SimulationError::Configuration(_) | SimulationError::PidFile { .. } => 2,
-            SimulationError::Service(error) if is_configuration(error) => 2,
-            SimulationError::AlreadyRuns { .. }
-            | SimulationError::Privileges(_)
-            | SimulationError::Service(_)
-            | SimulationError::Reactor(_)
-            | SimulationError::StopTimedOut(_) => 1,
+            RunError::Configuration(_) | RunError::PidFile { .. } => 2,
+            RunError::Service(error) if is_configuration(error) => 2,
+            RunError::AlreadyRuns { .. }
+            | RunError::Privileges(_)
+            | RunError::Service(_)
+            | RunError::Reactor(_)
+            | RunError::StopTimedOut(_) => 1,
         }
     }
 }
@@ -181,15 +181,16 @@ impl RunSettings {
     ///    exceeds the limit.
     /// 6. Remove the pid file.
     /// # Errors
-    /// See [`SimulationError`].
-    pub fn run(self, service: impl Service) -> Result<(), SimulationError> {
+    /// See [`RunError`].
+    pub fn run(self, service: impl Service) -> Result<(), RunError> {
         let identity = Identity::look_up(self.user.as_deref(), self.group.as_deref())?;
         let _pid_file = self.pid_file.as_deref().map(PidFile::create).transpose()?;
         let manager = Manager::from_environment();
-        let mut reactor = Reactor::with_settings(self.reactor).map_err(SimulationError::Reactor)?;
+        let mut reactor = Reactor::with_settings(self.reactor).map_err(RunError::Reactor)?;
         let attached = Attached::new(service);
         let stopping_manager = manager.clone();
-        attached.stop_with(&mut reactor, self.stop_limit, move |reactor| stopping_manager.stopping(reactor));
+        attached
+            .stop_with(&mut reactor, self.stop_timeout, move |reactor| stopping_manager.stopping(reactor));
         let outcome = Rc::new(RefCell::new(None));
         let (failed, program) = (Rc::clone(&outcome), attached.clone());
         // Within the run, so that a signal during the start finds its handler.
@@ -203,25 +204,21 @@ impl RunSettings {
                 }
             }
         });
-        let ran = reactor.run().map_err(SimulationError::Reactor);
+        let ran = reactor.run().map_err(RunError::Reactor);
         if let Some(error) = outcome.take() {
             return Err(error);
         }
         ran?;
-        if attached.timed_out.get() { Err(SimulationError::StopTimedOut(self.stop_limit)) } else { Ok(()) }
+        if attached.timed_out.get() { Err(RunError::StopTimedOut(self.stop_timeout)) } else { Ok(()) }
     }
 }
 
-fn start(
-    attached: &Attached,
-    identity: Option<&Identity>,
-    reactor: &mut Reactor,
-) -> Result<(), SimulationError> {
-    attached.privileged_start(reactor).map_err(SimulationError::Service)?;
+fn start(attached: &Attached, identity: Option<&Identity>, reactor: &mut Reactor) -> Result<(), RunError> {
+    attached.privileged_start(reactor).map_err(RunError::Service)?;
     if let Some(identity) = identity {
         identity.assume()?;
     }
-    attached.start(reactor).map_err(SimulationError::Service)
+    attached.start(reactor).map_err(RunError::Service)
 }
 
 /// Notifies the service manager and installs the SIGHUP handler once the program has started.
@@ -239,33 +236,33 @@ fn started(program: Attached, manager: Manager, reactor: &mut Reactor) {
     }
 }
 
-impl fmt::Display for SimulationError {
+impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SimulationError::Configuration(why) => Escaped(why).fmt(f),
-            SimulationError::PidFile { path, source } => {
+            RunError::Configuration(why) => Escaped(why).fmt(f),
+            RunError::PidFile { path, source } => {
                 write!(f, "pid file {}: {}", Escaped(path.display()), Escaped(source))
             }
-            SimulationError::AlreadyRuns { path, process } => {
+            RunError::AlreadyRuns { path, process } => {
                 write!(f, "already running: process {process}, according to {}", Escaped(path.display()))
             }
-            SimulationError::Privileges(why) => write!(f, "cannot give up privileges: {}", Escaped(why)),
-            SimulationError::Service(error) => error.fmt(f),
-            SimulationError::Reactor(error) => error.fmt(f),
-            SimulationError::StopTimedOut(limit) => {
+            RunError::Privileges(why) => write!(f, "cannot give up privileges: {}", Escaped(why)),
+            RunError::Service(error) => error.fmt(f),
+            RunError::Reactor(error) => error.fmt(f),
+            RunError::StopTimedOut(limit) => {
                 write!(f, "the services have not stopped within {limit:?}")
             }
         }
     }
 }
 
-impl std::error::Error for SimulationError {
+impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             // The display text already contains these errors.
-            SimulationError::PidFile { source, .. } => source.source(),
-            SimulationError::Service(error) => error.source(),
-            SimulationError::Reactor(error) => error.source(),
+            RunError::PidFile { source, .. } => source.source(),
+            RunError::Service(error) => error.source(),
+            RunError::Reactor(error) => error.source(),
             _ => None,
         }
     }

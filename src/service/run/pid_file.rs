@@ -16,8 +16,8 @@ pub(in crate::service) struct PidFile {
 
 impl PidFile {
     /// Creates the file. It must not exist, unless it belongs to a process that no longer runs.
-    pub(in crate::service) fn create(path: &Path) -> Result<PidFile, SimulationError> {
-        let failed = |source| SimulationError::PidFile { path: path.to_owned(), source };
+    pub(in crate::service) fn create(path: &Path) -> Result<PidFile, RunError> {
+        let failed = |source| RunError::PidFile { path: path.to_owned(), source };
         // Written under a temporary name and then linked, so that no process sees an empty file.
         let draft = beside(path, "new");
         // May be left over from an earlier process with the same id.
@@ -52,8 +52,8 @@ impl Drop for PidFile {
     }
 }
 
-fn link(draft: &Path, path: &Path) -> Result<(), SimulationError> {
-    let failed = |source| SimulationError::PidFile { path: path.to_owned(), source };
+fn link(draft: &Path, path: &Path) -> Result<(), RunError> {
+    let failed = |source| RunError::PidFile { path: path.to_owned(), source };
     for _ in 0..ATTEMPTS {
         match files::link(draft, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -99,7 +99,7 @@ fn read(path: &Path) -> io::Result<Option<u32>> {
     }
 }
 
-fn refuse_if_alive(path: &Path, owner: Option<u32>) -> Result<(), SimulationError> {
+fn refuse_if_alive(path: &Path, owner: Option<u32>) -> Result<(), RunError> {
     let Some(owner) = owner.filter(|&owner| owner != process::id()) else { return Ok(()) };
     match system::is_running(owner) {
         true => Err(SimulationError::AlreadyRuns { path: path.to_owned(), process: owner }),
@@ -135,11 +135,11 @@ mod tests {
         let (path, other) = (folder.join("pid"), folder.join("other"));
         fs::write(&other, "").unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
-        assert!(matches!(PidFile::create(&path), Err(SimulationError::PidFile { .. })));
+        assert!(matches!(PidFile::create(&path), Err(RunError::PidFile { .. })));
         fs::remove_file(&path).unwrap();
         let fifo = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, Mode::RWXU, 0).unwrap();
-        assert!(matches!(PidFile::create(&path), Err(SimulationError::PidFile { .. })));
+        assert!(matches!(PidFile::create(&path), Err(RunError::PidFile { .. })));
         fs::remove_file(&path).unwrap();
         // A file that replaced it stays.
         let file = PidFile::create(&path).unwrap();

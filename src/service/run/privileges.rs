@@ -8,7 +8,7 @@ use nix::unistd::{
     setuid,
 };
 
-use crate::service::SimulationError;
+use crate::service::RunError;
 
 /// User and group that the process changes to.
 pub(in crate::service) struct Identity {
@@ -24,7 +24,7 @@ impl Identity {
     pub(in crate::service) fn look_up(
         user: Option<&str>,
         group: Option<&str>,
-    ) -> Result<Option<Identity>, SimulationError> {
+    ) -> Result<Option<Identity>, RunError> {
         if user.is_none() && group.is_none() {
             return Ok(None);
         }
@@ -54,7 +54,7 @@ impl Identity {
 
     /// Changes to this user and group, and checks that root cannot be regained. Groups are changed
     /// first, because only root may change them.
-    pub(in crate::service) fn assume(&self) -> Result<(), SimulationError> {
+    pub(in crate::service) fn assume(&self) -> Result<(), RunError> {
         if !geteuid().is_root() {
             // `look_up` has checked that the process already has this identity.
             return Ok(());
@@ -67,14 +67,14 @@ impl Identity {
         step("setuid", setuid(self.user))?;
         let root = Uid::from_raw(0);
         if !self.user.is_root() && (seteuid(root).is_ok() || setuid(root).is_ok()) {
-            return Err(SimulationError::Privileges("root could be regained".to_owned()));
+            return Err(RunError::Privileges("root could be regained".to_owned()));
         }
         let root = Gid::from_raw(0);
         if !self.user.is_root() && self.group != root && (setegid(root).is_ok() || setgid(root).is_ok()) {
-            return Err(SimulationError::Privileges("root's group could be regained".to_owned()));
+            return Err(RunError::Privileges("root's group could be regained".to_owned()));
         }
         if !self.is_assumed() {
-            return Err(SimulationError::Privileges("the kernel did not change the user".to_owned()));
+            return Err(RunError::Privileges("the kernel did not change the user".to_owned()));
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Identity {
     }
 }
 
-fn find_user(text: &str) -> Result<(Uid, Option<User>), SimulationError> {
+fn find_user(text: &str) -> Result<(Uid, Option<User>), RunError> {
     let failed = |error: Errno| bad(format!("user \"{text}\": {error}"));
     // Names are tried first, because a name may look like a number.
     if let Some(user) = User::from_name(text).map_err(failed)? {
@@ -94,7 +94,7 @@ fn find_user(text: &str) -> Result<(Uid, Option<User>), SimulationError> {
     Ok((uid, User::from_uid(uid).map_err(failed)?))
 }
 
-fn find_group(text: &str) -> Result<Gid, SimulationError> {
+fn find_group(text: &str) -> Result<Gid, RunError> {
     let found = Group::from_name(text).map_err(|error| bad(format!("group \"{text}\": {error}")))?;
     match found {
         Some(group) => Ok(group.gid),
@@ -102,10 +102,10 @@ fn find_group(text: &str) -> Result<Gid, SimulationError> {
     }
 }
 
-fn step(call: &str, result: nix::Result<()>) -> Result<(), SimulationError> {
-    result.map_err(|error| SimulationError::Privileges(format!("{call}: {error}")))
+fn step(call: &str, result: nix::Result<()>) -> Result<(), RunError> {
+    result.map_err(|error| RunError::Privileges(format!("{call}: {error}")))
 }
 
-fn bad(why: String) -> SimulationError {
-    SimulationError::Configuration(why)
+fn bad(why: String) -> RunError {
+    RunError::Configuration(why)
 }
