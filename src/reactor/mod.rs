@@ -211,8 +211,7 @@ impl Reactor {
         // A budget of zero would never make progress.
         for budget in [
             &mut settings.read_buffer,
-            &mut settings.read_per_turn,
-            &mut settings.write_per_turn,
+            &mut settings.bytes_per_turn,
             &mut settings.accepts_per_turn,
             &mut settings.calls_per_turn,
             &mut settings.lookup_threads,

@@ -249,8 +249,7 @@ fn storm(world: &World, seed: u64) -> usize {
         close_timeout: Duration::from_millis(5),
         linger: Duration::from_millis(5),
         read_buffer: 5000,
-        read_per_turn: 8000,
-        write_per_turn: 9000,
+        bytes_per_turn: 8000,
         ..Settings::default()
     };
     let mut reactor = world.reactor_with(settings);

@@ -123,7 +123,7 @@ fn neither_side_runs_ahead_of_the_other() {
         }
         let waiting: usize =
             reactor.connections().iter().map(|id| reactor.transport(*id).unwrap().write_buffer_size()).sum();
-        let most = reactor.settings().high_water + reactor.settings().read_per_turn;
+        let most = reactor.settings().high_water + reactor.settings().bytes_per_turn;
         assert!(waiting <= most, "{waiting} bytes wait of {sent}");
         // All data arrives once the target reads.
         for id in reactor.connections() {

@@ -22,8 +22,7 @@ fn settings() -> Vec<(&'static str, Settings)> {
         max_connections: _,
         accepts_per_turn: _,
         read_buffer: _,
-        read_per_turn: _,
-        write_per_turn: _,
+        bytes_per_turn: _,
         high_water: _,
         write_buffer_limit: _,
         close_timeout: _,
@@ -44,8 +43,7 @@ fn settings() -> Vec<(&'static str, Settings)> {
         all.push(("max_connections", Settings { max_connections: size, ..Settings::default() }));
         all.push(("accepts_per_turn", Settings { accepts_per_turn: size, ..Settings::default() }));
         all.push(("read_buffer", Settings { read_buffer: size, ..Settings::default() }));
-        all.push(("read_per_turn", Settings { read_per_turn: size, ..Settings::default() }));
-        all.push(("write_per_turn", Settings { write_per_turn: size, ..Settings::default() }));
+        all.push(("bytes_per_turn", Settings { bytes_per_turn: size, ..Settings::default() }));
         all.push(("high_water", Settings { high_water: size, ..Settings::default() }));
         all.push(("buffer_limit", Settings { write_buffer_limit: size, ..Settings::default() }));
         all.push(("calls_per_turn", Settings { calls_per_turn: size, ..Settings::default() }));
@@ -110,8 +108,7 @@ fn settings_that_nothing_could_work_with_are_raised_or_lowered() {
             let zero = [
                 settings.accepts_per_turn,
                 settings.read_buffer,
-                settings.read_per_turn,
-                settings.write_per_turn,
+                settings.bytes_per_turn,
                 settings.calls_per_turn,
                 settings.threads,
                 settings.lookup_threads,

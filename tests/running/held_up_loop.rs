@@ -135,7 +135,7 @@ fn bytes_received_during_a_slow_callback_precede_a_timeout() {
 #[test]
 fn a_timeout_waits_for_all_that_had_come_before_it() {
     on_each_back_end(|world| {
-        let settings = Settings { read_buffer: 1024, read_per_turn: 1024, ..Settings::default() };
+        let settings = Settings { read_buffer: 1024, bytes_per_turn: 1024, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
         let protocol = Recorder::new(&record);
@@ -161,7 +161,7 @@ fn a_timeout_waits_for_all_that_had_come_before_it() {
 #[test]
 fn a_peer_that_never_pauses_puts_no_timeout_off_for_ever() {
     on_each_back_end(|world| {
-        let settings = Settings { read_per_turn: 8192, ..Settings::default() };
+        let settings = Settings { bytes_per_turn: 8192, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let record = Record::new();
         let (id, mut peer) = connection(world, &mut reactor, idle_protocol());
@@ -330,7 +330,7 @@ impl DatagramProtocol for Answers {
 fn all_datagrams_that_came_in_time_count_before_a_timeout() {
     on_each_back_end(|world| {
         // Each datagram uses up the budget of a turn.
-        let mut reactor = world.reactor_with(Settings { read_per_turn: 1, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { bytes_per_turn: 1, ..Settings::default() });
         let record = Record::new();
         let [own, other] = sockets(&mut reactor, &record);
         let address = reactor.datagram_transport(own).unwrap().host();

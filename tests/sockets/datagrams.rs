@@ -312,7 +312,7 @@ fn a_panic_over_one_datagram_leaves_the_socket_in_service() {
 fn a_flood_of_datagrams_has_its_share_of_a_turn_and_no_more() {
     on_each_back_end(|world| {
         let share = 10 * (256 + 1);
-        let mut reactor = world.reactor_with(Settings { read_per_turn: share, ..Settings::default() });
+        let mut reactor = world.reactor_with(Settings { bytes_per_turn: share, ..Settings::default() });
         let record = Record::new();
         let server = reactor.listen_udp(world.anywhere(), Mailbox::new(&record)).unwrap();
         let to = Address::Udp(host(&mut reactor, server));

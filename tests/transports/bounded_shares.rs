@@ -75,7 +75,7 @@ fn what_waits_on_one_connection_is_sent_in_shares() {
     on_each_back_end(|world| {
         const ALL: usize = 8_000_000;
         const SHARE: u64 = 10_000;
-        let settings = Settings { write_per_turn: SHARE as usize, ..Settings::default() };
+        let settings = Settings { bytes_per_turn: SHARE as usize / 2, ..Settings::default() };
         let mut reactor = world.reactor_with(settings);
         let (id, mut peer) = connection(world, &mut reactor, idle_protocol());
         let mut transport = reactor.transport(id).unwrap();
@@ -129,8 +129,7 @@ fn a_share_of_nothing_counts_as_one() {
             calls_per_turn: 0,
             threads: 0,
             read_buffer: 0,
-            read_per_turn: 0,
-            write_per_turn: 0,
+            bytes_per_turn: 0,
             ..Settings::default()
         });
         let record = Record::new();

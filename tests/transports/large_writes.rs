@@ -18,7 +18,7 @@ fn writes_of_all_sizes_arrive_in_order_at_a_slow_reader() {
         for seed in 1..=4 {
             const TOTAL: usize = 1_500_000;
             let mut random = Random::new(seed);
-            let mut reactor = world.reactor_with(Settings { write_per_turn: 10_000, ..Settings::default() });
+            let mut reactor = world.reactor_with(Settings { bytes_per_turn: 5_000, ..Settings::default() });
             let mut written = 0;
             let mut paused = false;
             // Writes from callbacks and from outside: small ones, large ones, and ones behind

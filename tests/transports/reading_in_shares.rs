@@ -20,7 +20,7 @@ fn a_connection_reads_at_most_its_share_per_turn() {
         let mut reactor = world.reactor();
         // The read that exceeds the budget is the last one of the turn.
         let at_once = reactor.settings().read_buffer.min(32 * 1024); // the limit of a single connection
-        let share = reactor.settings().read_per_turn + at_once - 1;
+        let share = reactor.settings().bytes_per_turn + at_once - 1;
         let received = Rc::new(Cell::new(0));
         let (id, mut peer) = connection(world, &mut reactor, counting(&received));
         let mut sent = 0;
@@ -73,7 +73,7 @@ fn what_is_left_of_a_share_is_read_without_further_news() {
     on_each_back_end(|world| {
         // With a budget of one byte there is one read per turn.
         let mut reactor =
-            world.reactor_with(Settings { read_per_turn: 1, read_buffer: 100, ..Settings::default() });
+            world.reactor_with(Settings { bytes_per_turn: 1, read_buffer: 100, ..Settings::default() });
         let received = Rc::new(Cell::new(0));
         let (id, mut peer) = connection(world, &mut reactor, counting(&received));
         peer.send(&[b'x'; 10_000]);

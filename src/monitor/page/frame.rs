@@ -205,7 +205,8 @@ const HELP: &str = "
 pub(super) mod tests {
     use super::*;
     use crate::Instant;
-    use crate::monitor::{DownCause, Target, TargetTracker};
+    use crate::monitor::track::TargetTracker;
+    use crate::monitor::{DownCause, Target};
     use std::time::{Duration, SystemTime};
 
     pub(in crate::monitor::page) const MS: Duration = Duration::from_millis(1);

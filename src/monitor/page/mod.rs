@@ -145,7 +145,8 @@ const FOOTER: &str = "  q quit   ↑ ↓ PgUp PgDn scroll   ? all keys";
 mod tests {
     use super::*;
     use crate::monitor::page::frame::tests::{MS, frame, summary, targets};
-    use crate::monitor::{Change, Target, TargetTracker};
+    use crate::monitor::track::TargetTracker;
+    use crate::monitor::{Change, Target};
     use std::cell::RefCell;
     use std::rc::Rc;
     use std::time::SystemTime;

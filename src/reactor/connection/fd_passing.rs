@@ -168,7 +168,7 @@ impl Reactor {
     /// descriptors.
     #[cold]
     pub(in crate::reactor) fn read_descriptors(&mut self, token: Token, buffer: &mut [u8]) {
-        let mut share = self.settings.read_per_turn;
+        let mut share = self.settings.bytes_per_turn;
         let mut arrived = ReceivedFds::default();
         while let Some(connection) = self.registry.connection_mut(token) {
             if !connection.reads_descriptors() {

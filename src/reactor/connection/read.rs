@@ -96,7 +96,7 @@ impl Reactor {
                 Some(again) => connection = again,
                 None => break,
             }
-            if read >= self.settings.read_per_turn && connection.wants_read() {
+            if read >= self.settings.bytes_per_turn && connection.wants_read() {
                 self.schedule_resume(token);
                 break;
             }
@@ -228,7 +228,7 @@ impl Reactor {
             return turn < until;
         }
         let unread = self.net.unread(token).unwrap_or(0);
-        let turns = unread.div_ceil(self.settings.read_per_turn) as u64;
+        let turns = unread.div_ceil(self.settings.bytes_per_turn) as u64;
         if let Some(connection) = self.registry.connection_mut(token) {
             connection.cold().timers_wait_until = turn + turns;
         }

@@ -289,7 +289,7 @@ impl Reactor {
         if layered {
             self.run_layers(token);
         }
-        let mut share = self.settings.write_per_turn;
+        let mut share = self.settings.bytes_per_turn.saturating_mul(2);
         while let Some(connection) = self.registry.connection_mut(token) {
             let waiting = connection.waiting();
             if waiting == 0 || !connection.readiness.has(Readiness::WRITABLE) || !connection.state.sends() {

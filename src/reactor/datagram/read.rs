@@ -9,7 +9,7 @@ use crate::reactor::{CallbackKind, Reactor, TimedCall};
 
 impl Reactor {
     pub(in crate::reactor) fn read_datagrams(&mut self, token: Token, inbound: &mut RecvBatch) {
-        let mut share = self.settings.read_per_turn;
+        let mut share = self.settings.bytes_per_turn;
         let held = self.registry.datagram_mut(token).and_then(|slot| slot.received.take());
         if let Some(mut held) = held
             && !self.deliver_datagrams(token, &mut held, &mut share)

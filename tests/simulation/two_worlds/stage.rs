@@ -37,8 +37,7 @@ impl Stage {
         let settings = Settings {
             handle_signals: false,
             read_buffer: scenario.read_buffer,
-            read_per_turn: scenario.read_per_turn,
-            write_per_turn: scenario.write_per_turn,
+            bytes_per_turn: scenario.bytes_per_turn,
             accepts_per_turn: scenario.accepts_per_turn,
             linger: if scenario.linger { Duration::from_secs(2) } else { Duration::ZERO },
             // Buffer limits are not compared.

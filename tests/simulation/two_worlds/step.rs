@@ -87,8 +87,7 @@ pub struct Scenario {
     /// Writes are large, so that the size of the systems' buffers is visible and differs.
     pub bulk: bool,
     pub read_buffer: usize,
-    pub read_per_turn: usize,
-    pub write_per_turn: usize,
+    pub bytes_per_turn: usize,
     pub accepts_per_turn: usize,
     pub linger: bool,
     pub backlog: u32,
@@ -105,19 +104,18 @@ impl Scenario {
     pub fn new(seed: u64) -> Scenario {
         let random = &mut Random::new(seed);
         let bulk = random.below(4) == 0;
-        let (read_buffer, read_per_turn, write_per_turn) = match (bulk, random.below(3)) {
+        let (read_buffer, bytes_per_turn) = match (bulk, random.below(3)) {
             // Small, but not so small that an echo would be more packets than a kernel sends at
             // once.
-            (false, 0) => (97, 150, 64),
-            (_, 1) => (4096, 4096, 8192),
-            _ => (32 * 1024, 64 * 1024, 128 * 1024),
+            (false, 0) => (97, 150),
+            (_, 1) => (4096, 4096),
+            _ => (32 * 1024, 64 * 1024),
         };
         let mut scenario = Scenario {
             seed,
             bulk,
             read_buffer,
-            read_per_turn,
-            write_per_turn,
+            bytes_per_turn,
             accepts_per_turn: [1, 16][random.below(2)],
             linger: bulk || random.below(2) == 0,
             backlog: [1, 3, 1024][random.below(3)],
