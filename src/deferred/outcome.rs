@@ -48,7 +48,7 @@ pub trait Sealed {
 }
 
 /// The emptied allocation of a value.
-pub type Slot = Box<dyn Any>;
+pub(super) type Slot = Box<dyn Any>;
 
 impl Outcome {
     pub(crate) fn of<T: 'static>(value: T) -> Outcome {

@@ -14,7 +14,7 @@ pub struct Instant(u64);
 
 impl Instant {
     /// Creates the instant `since_origin` after the clock's origin.
-    pub fn from_origin(since_origin: Duration) -> Instant {
+    pub(crate) fn from_origin(since_origin: Duration) -> Instant {
         Instant(nanoseconds(since_origin))
     }
 
@@ -29,11 +29,6 @@ impl Instant {
 
     pub(crate) fn nanoseconds(self) -> u64 {
         self.0
-    }
-
-    /// The duration from `earlier` to this instant. Zero when `earlier` is later.
-    pub fn saturating_since(self, earlier: Instant) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -54,9 +49,9 @@ impl AddAssign<Duration> for Instant {
 impl Sub for Instant {
     type Output = Duration;
 
-    /// As [`Instant::saturating_since`]: never negative, never panics.
+    /// Zero if `earlier` is later: never negative, never panics.
     fn sub(self, earlier: Instant) -> Duration {
-        self.saturating_since(earlier)
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 

@@ -336,7 +336,7 @@ mod reports {
     use std::time::Duration;
     use twistor::endpoint::quote_argument;
     use twistor::escape::EscapedJson;
-    use twistor::load::{self, LoadConfig, LoadError, Report, Totals};
+    use twistor::load::{LoadConfig, LoadError, Report, Totals};
     use twistor::monitor::{self, Monitor, Reporter, Target, View};
     use twistor::report::{JsonReporter, Palette, TextReporter, TimeFormat};
     use twistor::sim::Network;

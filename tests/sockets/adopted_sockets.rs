@@ -65,7 +65,7 @@ fn a_connection_of_tcp_has_its_addresses_and_can_be_aborted() {
         let (accepted, from) = listener.accept().unwrap();
         let record = Record::new();
         let id = reactor.adopt_connection(accepted.into(), Recorder::new(&record)).unwrap();
-        let mut transport = reactor.transport(id).unwrap();
+        let transport = reactor.transport(id).unwrap();
         assert_eq!(transport.peer(), &Address::Tcp(from));
         assert_eq!(transport.host(), Address::Tcp(listener.local_addr().unwrap()));
         world.run_until(&mut reactor, "made", |_| record.has("made"));

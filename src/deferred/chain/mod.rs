@@ -26,7 +26,7 @@ use crate::Reactor;
 use crate::reactor::{CallbackKind, Handle, Runnable};
 
 /// A list of callbacks, and the outcome that they handle.
-pub struct Chain {
+pub(super) struct Chain {
     handle: Handle,
     made_at: &'static Location<'static>,
     links: RefCell<Links>,

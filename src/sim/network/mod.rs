@@ -69,6 +69,7 @@ impl Network {
 
     /// Orders events of the same time by their creation instead of by the seed. For tests that
     /// compare with a real loopback.
+    #[doc(hidden)]
     pub fn set_fifo_order(&self) {
         self.world.borrow_mut().events.in_order = true;
     }
@@ -76,6 +77,7 @@ impl Network {
     /// Selects the minimal readiness that the contract of the network allows. With `true`,
     /// readiness is reported once, and again only after a call that has drained it. With `false`,
     /// all readiness is reported at each arrival, as by Linux.
+    #[doc(hidden)]
     pub fn set_minimal_readiness(&self, on: bool) {
         self.world.borrow_mut().minimal_edges = on;
     }

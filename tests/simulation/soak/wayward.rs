@@ -68,7 +68,7 @@ impl Wayward {
                 acts("LayerContext::peer");
                 acts("LayerContext::host");
                 acts("LayerContext::set_addresses");
-                let (peer, host) = (below.peer(), below.host());
+                let (peer, host) = (below.peer().clone(), below.host());
                 below.set_addresses(peer, host);
                 acts("LayerContext::guards");
                 below.guards().hold(());
