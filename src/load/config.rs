@@ -24,7 +24,7 @@ pub struct LoadConfig {
     /// zero.
     pub ramp: Duration,
     /// Maximum number of connection attempts in flight. Default: 128, which every backlog holds.
-    pub attempts: usize,
+    pub max_connecting: usize,
     /// Time in which messages are sent and compared, but not counted. Default: zero.
     pub warm_up: Duration,
     /// Time in which counted messages are sent, or connections are held. Default: 10 s.
@@ -87,7 +87,7 @@ impl Default for LoadConfig {
             depth: 1,
             rate: None,
             ramp: Duration::ZERO,
-            attempts: 128,
+            max_connecting: 128,
             warm_up: Duration::ZERO,
             duration: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(5),
@@ -112,7 +112,7 @@ impl LoadConfig {
             (self.connections, "connections"),
             (self.size, "size"),
             (self.depth, "depth"),
-            (self.attempts, "attempts"),
+            (self.max_connecting, "max_connecting"),
         ];
         if let Some((_, name)) = counts.iter().find(|(count, _)| *count == 0) {
             return Err(LoadConfigError::Nothing(name));
@@ -161,7 +161,7 @@ impl LoadConfig {
         let parts = parts.max(1);
         let connections = self.connections / parts + usize::from(index < self.connections % parts);
         let share = connections as f64 / self.connections.max(1) as f64;
-        let attempts = (self.attempts / parts).max(1);
+        let max_connecting = (self.max_connecting / parts).max(1);
         let mut sources = self.sources.clone();
         // Each part starts with another source, so that parts with few connections do not all use
         // the first.
@@ -170,7 +170,7 @@ impl LoadConfig {
         LoadConfig {
             connections,
             rate: self.rate.map(|rate| rate * share),
-            attempts,
+            max_connecting,
             sources,
             ..self.clone()
         }

@@ -60,8 +60,7 @@ impl LoadTest {
     /// used. [`Report::endpoint`] names the address.
     ///
     /// # Errors
-    /// Returns an error if the configuration is invalid for datagrams
-    /// ([`LoadConfig::check_datagrams`]).
+    /// Returns an error if the configuration is invalid for datagrams.
     pub fn start_datagrams(
         reactor: &mut Reactor,
         host: &str,

@@ -187,7 +187,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["load", "h:1", "--churn", "--hold"], "--hold"),
         (&["load", "h:1", "--churn", "--depth", "2"], "--depth"),
         (&["load", "h:1", "--hold", "--rate", "5"], "--rate"),
-        (&["load", "h:1", "--every", "5s"], "--hold"),
+        (&["load", "h:1", "--interval", "5s"], "--hold"),
         (&["load", "h:1", "--spin"], "--rate"),
         (&["load", "h:1", "--reset"], "--churn"),
         (&["load", "h:1", "--threads", "0"], "--threads"),

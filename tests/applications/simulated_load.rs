@@ -84,7 +84,12 @@ impl World {
 
 /// One connection after the other: the server's first is the client's first.
 fn config() -> LoadConfig {
-    LoadConfig { connections: 3, attempts: 1, duration: Duration::from_secs(1), ..LoadConfig::default() }
+    LoadConfig {
+        connections: 3,
+        max_connecting: 1,
+        duration: Duration::from_secs(1),
+        ..LoadConfig::default()
+    }
 }
 
 fn mismatch(report: &Report) -> &Mismatch {

@@ -616,7 +616,7 @@ mod commands {
         let url = format!("http://{}/", service.address);
         let pointer = format!("/{}", nasty());
         for more in [&[][..], &["--field", &pointer, "--field", "/gone"], &["--json", "--field", &pointer]] {
-            let arguments = [&["traffic", "--every", "10ms", "--count", "2", &url], more].concat();
+            let arguments = [&["traffic", "--interval", "10ms", "--count", "2", &url], more].concat();
             let ended = twistor(&arguments).env("RUST_LOG", "trace").output().unwrap();
             assert_lines(&ended.stdout, 2, &arguments.join(" "));
             assert_records(std::str::from_utf8(&ended.stderr).unwrap());

@@ -88,7 +88,7 @@ impl Run {
                 drop(state);
                 return self.later(reactor, due - now, Run::open_more);
             }
-            if state.connecting.len() >= self.config.attempts {
+            if state.connecting.len() >= self.config.max_connecting {
                 return;
             }
             drop(state);

@@ -1,8 +1,6 @@
 //! The effect of a result on the state of its target.
 
 use super::DownCause;
-#[cfg(doc)]
-use super::TargetTracker;
 use std::time::Duration;
 
 /// The effect of a result on the state of its target.
@@ -26,8 +24,8 @@ pub enum Change {
         /// How long the target has been up.
         up_for: Duration,
     },
-    /// The target is still up: its peer closed the held connection, and a new one has lasted for
-    /// [`TargetTracker::SHORT`].
+    /// The target is still up: its peer closed the held connection, and a new one has lasted for a
+    /// second.
     Reconnected {
         /// How long the previous connection lasted.
         after: Duration,
