@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sample {
     /// A connection was made; the duration of connecting.
-    Took(Duration),
+    Connected(Duration),
     /// The held connection is still open.
     Held,
     /// The target is down.
@@ -32,7 +32,7 @@ impl History {
     /// Adds a result. When the ring is full, it replaces the oldest one.
     pub(super) fn push(&mut self, sample: Sample) {
         let packed = match sample {
-            Sample::Took(took) => {
+            Sample::Connected(took) => {
                 self.longest = self.longest.max(Some(took));
                 let packed = u32::try_from(took.as_nanos() / UNIT).unwrap_or(u32::MAX).min(LARGEST);
                 self.last = Some(packed);
@@ -58,7 +58,7 @@ impl History {
             HELD => Sample::Held,
             DOWN => Sample::Down,
             UNKNOWN => Sample::Unknown,
-            packed => Sample::Took(unpacked(packed)),
+            packed => Sample::Connected(unpacked(packed)),
         })
     }
 
@@ -70,7 +70,7 @@ impl History {
         let mut times: Vec<Duration> = self
             .samples()
             .filter_map(|sample| match sample {
-                Sample::Took(took) => Some(took),
+                Sample::Connected(took) => Some(took),
                 _ => None,
             })
             .collect();
@@ -105,17 +105,17 @@ mod tests {
     fn the_last_64_results_are_kept_in_order() {
         let mut recent = History::default();
         assert_eq!((recent.median(), recent.max(), recent.samples().count()), (None, None, 0));
-        recent.push(Sample::Took(Duration::from_secs(3)));
+        recent.push(Sample::Connected(Duration::from_secs(3)));
         for millis in 0..100 {
-            recent.push(Sample::Took(Duration::from_millis(millis)));
+            recent.push(Sample::Connected(Duration::from_millis(millis)));
         }
         recent.push(Sample::Held);
         recent.push(Sample::Down);
         recent.push(Sample::Unknown);
         let samples: Vec<_> = recent.samples().collect();
         assert_eq!(samples.len(), 64);
-        assert_eq!(samples[0], Sample::Took(Duration::from_millis(39)));
-        assert_eq!(samples[60], Sample::Took(Duration::from_millis(99)));
+        assert_eq!(samples[0], Sample::Connected(Duration::from_millis(39)));
+        assert_eq!(samples[60], Sample::Connected(Duration::from_millis(99)));
         assert_eq!(samples[61..], [Sample::Held, Sample::Down, Sample::Unknown]);
         assert_eq!(recent.median(), Some(Duration::from_millis(69)));
         assert_eq!(recent.max(), Some(Duration::from_secs(3)));
@@ -128,12 +128,12 @@ mod tests {
             (0..100).for_each(|_| recent.push(quiet));
             assert_eq!(recent.median(), None, "there was none yet");
             for millis in [1, 5, 3] {
-                recent.push(Sample::Took(Duration::from_millis(millis)));
+                recent.push(Sample::Connected(Duration::from_millis(millis)));
             }
             assert_eq!(recent.median(), Some(Duration::from_millis(3)));
             (0..1000).for_each(|_| recent.push(quiet));
             assert_eq!(recent.median(), Some(Duration::from_millis(3)), "the last one");
-            recent.push(Sample::Took(Duration::from_millis(7)));
+            recent.push(Sample::Connected(Duration::from_millis(7)));
             assert_eq!(recent.median(), Some(Duration::from_millis(7)));
         }
     }
@@ -141,10 +141,10 @@ mod tests {
     #[test]
     fn a_time_beyond_the_range_is_the_longest_that_fits() {
         let mut recent = History::default();
-        recent.push(Sample::Took(Duration::MAX));
+        recent.push(Sample::Connected(Duration::MAX));
         assert_eq!(
             recent.samples().next(),
-            Some(Sample::Took(Duration::from_nanos(u64::from(LARGEST) * 100)))
+            Some(Sample::Connected(Duration::from_nanos(u64::from(LARGEST) * 100)))
         );
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn sparkline(recent: &History, kind: TargetKind, width: usize, palett
 
 fn time(sample: &Sample) -> Option<Duration> {
     match sample {
-        Sample::Took(took) => Some(*took),
+        Sample::Connected(took) => Some(*took),
         _ => None,
     }
 }
@@ -40,8 +40,8 @@ fn symbol(sample: &Sample, kind: TargetKind, longest: Duration) -> char {
         Sample::Down => '×',
         Sample::Unknown => '?',
         Sample::Held => '─',
-        Sample::Took(_) if kind == TargetKind::Hold => '├',
-        Sample::Took(took) => {
+        Sample::Connected(_) if kind == TargetKind::Hold => '├',
+        Sample::Connected(took) => {
             let share = took.as_secs_f64() / longest.as_secs_f64().max(f64::MIN_POSITIVE);
             // 0 to 7: a share is at most 1.
             let height = (share * 8.0).ceil().clamp(1.0, 8.0) as usize - 1;
@@ -61,11 +61,11 @@ mod tests {
         let mut recent = History::default();
         assert_eq!(sparkline(&recent, TargetKind::Probe, 8, &Palette::plain()), "");
         for millis in [80, 10, 40] {
-            recent.push(Sample::Took(Duration::from_millis(millis)));
+            recent.push(Sample::Connected(Duration::from_millis(millis)));
         }
         recent.push(Sample::Down);
         recent.push(Sample::Held);
-        recent.push(Sample::Took(Duration::ZERO));
+        recent.push(Sample::Connected(Duration::ZERO));
         assert_eq!(sparkline(&recent, TargetKind::Probe, 8, &Palette::plain()), "█▁▄×─▁");
         recent.push(Sample::Unknown);
         assert_eq!(sparkline(&recent, TargetKind::Probe, 8, &Palette::plain()), "█▁▄×─▁?");
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_held_connection_is_a_line() {
         let mut recent = History::default();
-        let made = Sample::Took(Duration::from_millis(3));
+        let made = Sample::Connected(Duration::from_millis(3));
         for sample in [made, Sample::Held, Sample::Held, Sample::Down, made, Sample::Held] {
             recent.push(sample);
         }

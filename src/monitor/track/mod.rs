@@ -154,7 +154,7 @@ impl TargetTracker {
         let Some(Closed { at, after, idle }) = self.closed.take() else {
             return Some(self.enter_up(now, took));
         };
-        self.recent.push(Sample::Took(took));
+        self.recent.push(Sample::Connected(took));
         self.reconnects = self.reconnects.saturating_add(1);
         Some(Change::Reconnected { after, idle, gap: made - at, took, count: self.reconnects })
     }
@@ -253,7 +253,7 @@ impl TargetTracker {
     }
 
     fn enter_up(&mut self, now: Instant, took: Duration) -> Change {
-        self.recent.push(Sample::Took(took));
+        self.recent.push(Sample::Connected(took));
         let lasted = now - self.since;
         match self.enter(TargetState::Up, now) {
             TargetState::Up => Change::StillUp { took: Some(took), up_for: lasted },

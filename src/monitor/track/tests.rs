@@ -57,7 +57,7 @@ fn a_held_connection_is_up_until_it_is_lost() {
     assert_eq!(track.round(at(21)), Some(still));
     assert_eq!(track.summary(at(23)).uptime, Some(0.5));
     let samples: Vec<_> = track.history().samples().collect();
-    assert_eq!(samples, [Sample::Took(MS), Sample::Held, Sample::Down, Sample::Down]);
+    assert_eq!(samples, [Sample::Connected(MS), Sample::Held, Sample::Down, Sample::Down]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_close_that_is_made_good_is_no_outage() {
     let summary = track.summary(at(101));
     assert_eq!((summary.state, summary.lasted, summary.uptime), (TargetState::Up, secs(100), Some(1.0)));
     assert_eq!((summary.losses, summary.reconnects, summary.connects), (0, 2, 3));
-    assert_eq!(track.history().samples().collect::<Vec<_>>(), [Sample::Took(MS); 3]);
+    assert_eq!(track.history().samples().collect::<Vec<_>>(), [Sample::Connected(MS); 3]);
     assert!(reconnected(60, true, 1).unwrap().is_news() && !reconnected(1, false, 2).unwrap().is_news());
 }
 

@@ -89,5 +89,3 @@ impl fmt::Display for PayloadError {
         }
     }
 }
-
-impl std::error::Error for PayloadError {}
