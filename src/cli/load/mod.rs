@@ -14,7 +14,7 @@ use super::{Failure, Outcome, number, print_error, span};
 use super::{output, writer};
 use crate::endpoint::{ClientEndpoint, Registry};
 use crate::escape::EscapedJson;
-use crate::load::{LoadConfig, LoadTest as Running, LoadConfigError, Report, Workload, json, svg};
+use crate::load::{LoadConfig, LoadConfigError, LoadTest as Running, Report, Workload};
 use crate::net::files::OutputFile;
 use crate::{ConnectTcp, Reactor};
 use clap::Args;

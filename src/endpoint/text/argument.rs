@@ -82,7 +82,7 @@ impl Argument {
     ///
     /// # Errors
     /// The value is not a port or is 0.
-    pub(super) fn port_of_peer(&self) -> Result<u16, ParseError> {
+    pub(in crate::endpoint) fn port_of_peer(&self) -> Result<u16, ParseError> {
         match self.port()? {
             0 => Err(self.bad("port 0 cannot be connected to")),
             port => Ok(port),
@@ -116,7 +116,7 @@ impl Argument {
     ///
     /// # Errors
     /// The value is not such a time.
-    pub(super) fn positive_seconds(&self) -> Result<Duration, ParseError> {
+    pub(in crate::endpoint) fn positive_seconds(&self) -> Result<Duration, ParseError> {
         match self.seconds()? {
             Duration::ZERO => Err(self.bad("it must be greater than 0")),
             time => Ok(time),

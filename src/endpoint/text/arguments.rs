@@ -84,7 +84,7 @@ impl Arguments {
     }
 
     /// Returns whether at least `plain` positional arguments are left.
-    pub(super) fn counts(&self, plain: usize) -> bool {
+    pub(in crate::endpoint) fn counts(&self, plain: usize) -> bool {
         self.plain.len() >= plain
     }
 

@@ -3,7 +3,7 @@
 use crate::escape::Escaped;
 use crate::net::files::{self, OutputFile};
 use crate::net::system;
-use crate::service::SimulationError;
+use crate::service::RunError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -102,7 +102,7 @@ fn read(path: &Path) -> io::Result<Option<u32>> {
 fn refuse_if_alive(path: &Path, owner: Option<u32>) -> Result<(), RunError> {
     let Some(owner) = owner.filter(|&owner| owner != process::id()) else { return Ok(()) };
     match system::is_running(owner) {
-        true => Err(SimulationError::AlreadyRuns { path: path.to_owned(), process: owner }),
+        true => Err(RunError::AlreadyRuns { path: path.to_owned(), process: owner }),
         false => Ok(()),
     }
 }
