@@ -7,7 +7,7 @@ use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 use twistor::escape::EscapedBytes;
-use twistor::framing::{LineDecoder, LineReceiver, LineTransport, Lines};
+use twistor::framing::{LineDecoder, LineEncoder, LineReceiver, LineTransport, Lines};
 use twistor::{ConnectionId, Reactor, Reason};
 
 /// The clients in the room. Callbacks do not nest, so it is never borrowed twice.
@@ -68,11 +68,11 @@ impl Guest {
 
     /// Sends a line to all other clients in the room.
     fn say(&self, transport: &mut LineTransport<'_>, text: &str) {
-        let line = format!("{text}\n");
         let others: Vec<_> = self.room.borrow().keys().copied().filter(|id| *id != transport.id()).collect();
         for other in others {
             if let Some(mut other) = transport.reactor().transport(other) {
-                other.write(line.as_bytes());
+                // It contains no delimiter: received text is escaped.
+                let _ = other.write_message(&mut LineEncoder::new(b"\n"), text.as_bytes());
             }
         }
     }

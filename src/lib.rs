@@ -40,8 +40,8 @@
 //!  stream             readers and writers with await
 //!  deferred           pending results, looping calls
 //!  task               async code on the reactor's thread
-//!  framing            lines, netstrings, length prefixes
-//!  policy             throttles, limits, timeouts, counters, port forwarding
+//!  framing            lines, netstrings, length prefixes, framings of your own
+//!  policy             throttles, limits, timeouts, counters, joined connections
 //!  endpoint           addresses to listen on and to connect to, as values and as text
 //!  proxy_protocol     PROXY headers, received and sent
 //!  ─────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,14 @@ pub(super) trait Adapter {
 
     /// The held data.
     fn held(&mut self) -> &mut Held;
+
+    /// Called at the end of the input, when all data before it was passed. Delivers the last
+    /// frames. Returns whether to call the handler's `read_connection_lost` now.
+    #[inline]
+    fn finish(&mut self, transport: &mut Transport<'_>) -> bool {
+        let _ = transport;
+        true
+    }
 }
 
 /// Called when data arrives, or from the loop when held data is due.
@@ -101,41 +109,41 @@ impl Held {
 
 /// Defines the forwarded callbacks in a handler trait.
 macro_rules! callbacks {
-    ($transport:ident) => {
+    ($transport:ty) => {
         /// Called when the connection is made. Both addresses are known.
-        fn connection_made(&mut self, transport: &mut $transport<'_>) {
+        fn connection_made(&mut self, transport: &mut $transport) {
             let _ = transport;
         }
 
         /// Called for a descriptor received over a UNIX socket. See
         /// [`Protocol::descriptor_received`](crate::Protocol::descriptor_received).
-        fn descriptor_received(&mut self, transport: &mut $transport<'_>, descriptor: std::os::fd::OwnedFd) {
+        fn descriptor_received(&mut self, transport: &mut $transport, descriptor: std::os::fd::OwnedFd) {
             let _ = (transport, descriptor);
         }
 
         /// Called when the peer has sent FIN and all data before it was delivered. Default: closes
         /// the connection.
-        fn read_connection_lost(&mut self, transport: &mut $transport<'_>) {
+        fn read_connection_lost(&mut self, transport: &mut $transport) {
             transport.lose_connection();
         }
 
         /// Called when our FIN was sent.
-        fn write_connection_lost(&mut self, transport: &mut $transport<'_>) {
+        fn write_connection_lost(&mut self, transport: &mut $transport) {
             let _ = transport;
         }
 
         /// Called when the unsent data exceeds the high-water mark.
-        fn pause_writing(&mut self, transport: &mut $transport<'_>) {
+        fn pause_writing(&mut self, transport: &mut $transport) {
             let _ = transport;
         }
 
         /// Called when the unsent data has fallen to the low-water mark.
-        fn resume_writing(&mut self, transport: &mut $transport<'_>) {
+        fn resume_writing(&mut self, transport: &mut $transport) {
             let _ = transport;
         }
 
         /// Called when the connection has ended. Undelivered data is lost, unless it is taken here.
-        fn connection_lost(&mut self, transport: &mut $transport<'_>, reason: &crate::Reason) {
+        fn connection_lost(&mut self, transport: &mut $transport, reason: &crate::Reason) {
             let _ = (transport, reason);
         }
 
@@ -151,7 +159,7 @@ macro_rules! callbacks {
 /// Implements `Protocol` for an adapter. The adapter needs a field `handler` and a method `split`
 /// that creates the handler's transport.
 macro_rules! protocol {
-    ($adapter:ident, $receiver:ident, $transport:ident) => {
+    ($adapter:ident, $receiver:ident, $transport:ty) => {
         impl<H: $receiver> $adapter<H> {
             /// The handler.
             pub fn handler(&self) -> &H {
@@ -169,7 +177,7 @@ macro_rules! protocol {
             pub fn with<R>(
                 &mut self,
                 transport: &mut crate::Transport<'_>,
-                call: impl FnOnce(&mut H, &mut $transport<'_>) -> R,
+                call: impl FnOnce(&mut H, &mut $transport) -> R,
             ) -> R {
                 let (handler, mut handler_transport) = self.split(transport);
                 let result = call(handler, &mut handler_transport);
@@ -198,7 +206,9 @@ macro_rules! protocol {
             }
 
             fn read_connection_lost(&mut self, transport: &mut crate::Transport<'_>) {
-                self.with(transport, |handler, transport| handler.read_connection_lost(transport));
+                if super::adapter::Adapter::finish(self, transport) {
+                    self.with(transport, |handler, transport| handler.read_connection_lost(transport));
+                }
             }
 
             fn write_connection_lost(&mut self, transport: &mut crate::Transport<'_>) {
@@ -224,7 +234,12 @@ macro_rules! protocol {
                 }
             }
         }
+    };
+}
 
+/// Implements `Deref` to [`Transport`] and `call_later` for the transport of an adapter.
+macro_rules! transport {
+    ($adapter:ident, $receiver:ident, $transport:ident) => {
         impl<'a> std::ops::Deref for $transport<'a> {
             type Target = crate::Transport<'a>;
 
@@ -257,3 +272,4 @@ macro_rules! protocol {
 
 pub(super) use callbacks;
 pub(super) use protocol;
+pub(super) use transport;

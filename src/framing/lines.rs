@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::adapter::{Adapter, Held, callbacks, protocol};
+use super::adapter::{Adapter, Held, callbacks, protocol, transport};
 use super::codec::{LineDecoder, LineFormat, LineTooLong, UnfinishedLine};
 use crate::Transport;
 use crate::reactor::ReadState;
@@ -73,7 +73,7 @@ pub trait LineReceiver: 'static {
         transport.lose_connection_with_error(LineTooLong { limit });
     }
 
-    callbacks!(LineTransport);
+    callbacks!(LineTransport<'_>);
 }
 
 /// The protocol of a [`LineReceiver`]. A [`LineDecoder`] sets the delimiter and the maximum line
@@ -237,7 +237,8 @@ impl<H: LineReceiver> Adapter for Lines<H> {
     }
 }
 
-protocol!(Lines, LineReceiver, LineTransport);
+protocol!(Lines, LineReceiver, LineTransport<'_>);
+transport!(Lines, LineReceiver, LineTransport);
 
 impl LineTransport<'_> {
     /// Sends a line and its delimiter. (Twisted: `sendLine`.)

@@ -11,6 +11,7 @@
 //! | `Int8StringReceiver`, `Int16StringReceiver`, `Int32StringReceiver` | [`StringReceiver`] | [`Strings::int8`], [`int16`](Strings::int16), [`int32`](Strings::int32) | length-prefixed strings |
 //! | `StatefulStringProtocol` | [`StatefulStringReceiver`] | [`Strings`] | the same; each call names the function for the next string |
 //! | `StatefulProtocol` | [`StatefulReceiver`] | [`Stateful`] | a requested number of bytes; each call names the next function and size |
+//! | (`dataReceived`) | [`MessageReceiver`] | [`Messages`] | those of a [`Decoder`] of your own |
 //!
 //! ```
 //! use std::time::Duration;
@@ -61,7 +62,13 @@
 //! - Decoders: [`LineDecoder`], [`NetstringDecoder`], [`PrefixDecoder`], [`CountDecoder`].
 //! - Encoders: [`encode_line`], [`encode_netstring`], [`encode_string`].
 //!
-//! The protocols above are built on these codecs.
+//! The protocols above are built on these codecs. The decoders implement the trait [`Decoder`], and
+//! so can yours: for handlers, tasks ([`StreamReader::read_message`][read_message]) and tests. The
+//! [chapter on framings](crate::guide::framings) has a complete example. [`Encoder`] is the sending
+//! half: [`Transport::write_message`](crate::Transport::write_message) sends a message on any
+//! connection.
+//!
+//! [read_message]: crate::stream::StreamReader::read_message
 //!
 //! ```
 //! use twistor::framing::{NetstringDecoder, encode_netstring};
@@ -98,7 +105,11 @@
 
 mod adapter;
 mod codec;
+mod decoder;
+mod encoder;
 mod lines;
+mod message_buffer;
+mod messages;
 mod stateful;
 mod stateful_strings;
 mod strings;
@@ -107,7 +118,13 @@ pub use self::codec::{
     CountDecoder, LengthPrefix, LineDecoder, LineTooLong, NetstringDecoder, PrefixDecoder, StringError,
     StringTooLong, encode_line, encode_netstring, encode_string,
 };
+pub use self::decoder::{Decoder, MessageError};
+pub(crate) use self::decoder::{last_message, next_message};
+pub(crate) use self::encoder::encoded;
+pub use self::encoder::{DelimiterInLine, Encoder, LineEncoder, NetstringEncoder};
 pub use self::lines::{LineReceiver, LineTransport, Lines};
+pub use self::message_buffer::MessageBuffer;
+pub use self::messages::{MessageReceiver, MessageTransport, Messages};
 pub use self::stateful::{NextState, StateError, Stateful, StatefulReceiver, StatefulTransport};
 pub use self::stateful_strings::{NextString, StatefulStringReceiver};
 pub use self::strings::{FrameTransport, StringReceiver, Strings};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::adapter::{Adapter, Held, callbacks, protocol};
+use super::adapter::{Adapter, Held, callbacks, protocol, transport};
 use super::codec::{CountDecoder, MAX_STRING};
 use crate::Transport;
 use crate::reactor::ReadState;
@@ -54,7 +54,7 @@ pub trait StatefulReceiver: Sized + 'static {
         transport.lose_connection_with_error(*error);
     }
 
-    callbacks!(StatefulTransport);
+    callbacks!(StatefulTransport<'_>);
 }
 
 /// A state: a number of bytes, and the function that gets them and returns the next state.
@@ -208,7 +208,8 @@ impl<H: StatefulReceiver> Adapter for Stateful<H> {
     }
 }
 
-protocol!(Stateful, StatefulReceiver, StatefulTransport);
+protocol!(Stateful, StatefulReceiver, StatefulTransport<'_>);
+transport!(Stateful, StatefulReceiver, StatefulTransport);
 
 impl StatefulTransport<'_> {
     /// Takes all received data that was not delivered, for example to switch to another protocol.

@@ -51,7 +51,7 @@ pub trait StatefulStringReceiver: Sized + 'static {
         transport.lose_connection_with_error(error.clone());
     }
 
-    callbacks!(FrameTransport);
+    callbacks!(FrameTransport<'_>);
 }
 
 /// The action for the next string.

@@ -1,6 +1,6 @@
 //! A protocol for byte strings: netstrings, or strings prefixed by a length of 8, 16 or 32 bits.
 
-use super::adapter::{Adapter, Held, callbacks, protocol};
+use super::adapter::{Adapter, Held, callbacks, protocol, transport};
 use super::codec::{LengthPrefix, MAX_STRING, NetstringDecoder, PrefixDecoder, StringError, StringTooLong};
 use crate::Transport;
 use crate::reactor::ReadState;
@@ -47,7 +47,7 @@ pub trait StringReceiver: 'static {
         transport.lose_connection_with_error(error.clone());
     }
 
-    callbacks!(FrameTransport);
+    callbacks!(FrameTransport<'_>);
 }
 
 /// The protocol of a [`StringReceiver`]. A decoder sets the maximum length of a string. Default:
@@ -216,7 +216,8 @@ impl<H: StringReceiver> Adapter for Strings<H> {
     }
 }
 
-protocol!(Strings, StringReceiver, FrameTransport);
+protocol!(Strings, StringReceiver, FrameTransport<'_>);
+transport!(Strings, StringReceiver, FrameTransport);
 
 impl Decoder {
     #[inline]

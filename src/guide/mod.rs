@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`coming_from`] | names of Twisted, asyncio and tokio, and their names here |
 //! | [`commands`] | the `twistor` command: options, output, exit codes |
+//! | [`framings`] | framings of your own, for handlers, tasks and tests; connections joined to one another |
 //! | [`testing`] | tests of protocols: test doubles, simulated networks, many seeds |
 //! | [`internals`] | how the loop works, drawn with the files on each path |
 //! | [`performance`] | measurements, and the commands that made them |
@@ -13,6 +14,9 @@ pub mod coming_from {}
 
 #[doc = include_str!("commands.md")]
 pub mod commands {}
+
+#[doc = include_str!("framings.md")]
+pub mod framings {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

@@ -29,7 +29,8 @@
 //!
 //! Throttles, counters, dumps, idle timeouts and PROXY headers are [`Layer`](crate::Layer)s. A
 //! layer also sees writes from other connections. Limits are checked when a connection is accepted
-//! and when its protocol is built. [`PortForward`] is a factory and [`FileSender`] a producer.
+//! and when its protocol is built. [`PortForward`] is a factory, [`FileSender`] a producer, and
+//! [`splice`] joins two connections.
 
 mod dump;
 mod echo_guard;
@@ -37,6 +38,7 @@ mod file_sender;
 mod idle_timeout;
 mod limits;
 mod port_forward;
+mod splice;
 mod throttle;
 mod traffic_counter;
 
@@ -46,5 +48,6 @@ pub use self::file_sender::{FileSendResult, FileSender};
 pub use self::idle_timeout::{IdleTimedOut, IdleTimeout, ProtocolTimeout, idle_timeout};
 pub use self::limits::{LimitPerPeer, LimitTotal, limit_per_peer, limit_total};
 pub use self::port_forward::PortForward;
+pub use self::splice::{SpliceResult, splice};
 pub use self::throttle::{RateLimits, Throttle, TokenBucket, throttled};
 pub use self::traffic_counter::{ByteCounts, CountLayer, TrafficCounter, count_traffic};

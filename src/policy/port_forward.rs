@@ -4,6 +4,7 @@ use crate::escape::Escaped;
 use std::rc::Rc;
 
 use crate::endpoint::ClientEndpoint;
+use crate::policy::splice;
 use crate::proxy_protocol::{Header, SendProxyHeader, Version};
 use crate::{
     BuildContext, ClientFactory, ConnectionId, Connector, ConnectorId, Factory, Layer, Protocol, Reactor,
@@ -13,8 +14,7 @@ use crate::{
 /// Factory that forwards each connection to a target through a connection of its own. (Twisted:
 /// `portforward.ProxyFactory`.)
 ///
-/// Backpressure works in both directions. A half-close, a close and an abort of one side are
-/// repeated on the other.
+/// The two connections are joined by [`splice`], which describes backpressure and the ends.
 ///
 /// If the target cannot be reached, the client's connection is aborted and the reason is logged.
 ///
@@ -48,103 +48,61 @@ impl PortForward {
 
 impl Factory for PortForward {
     fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
-        let target = Some((Rc::clone(&self.target), self.announce));
-        Some(Box::new(Side { other: Other::Unconnected, target }))
+        let target = Rc::clone(&self.target);
+        Some(Box::new(Client { target, announce: self.announce, connecting: None }))
     }
 }
 
-/// One of the two connections of a forwarded pair.
-struct Side {
-    other: Other,
-    /// On the client's side, until connected: the target and the version of the PROXY header to
-    /// send.
-    target: Option<(Rc<dyn ClientEndpoint>, Option<Version>)>,
+/// The protocol of a client. It gets no data: reading is paused until the connection is spliced.
+struct Client {
+    target: Rc<dyn ClientEndpoint>,
+    /// The version of the PROXY header to send.
+    announce: Option<Version>,
+    connecting: Option<ConnectorId>,
 }
 
-/// State of the paired connection.
-#[derive(Clone, Copy)]
-enum Other {
-    Unconnected,
-    Connecting(ConnectorId),
-    Connected(ConnectionId),
-}
-
-impl Side {
-    fn with_other(&self, transport: &mut Transport<'_>, act: impl FnOnce(&mut Transport<'_>)) {
-        if let Other::Connected(id) = self.other
-            && let Some(mut other) = transport.reactor().transport(id)
-        {
-            act(&mut other);
-        }
-    }
-
-    /// Connects to the target for a client that was accepted.
-    fn connect(
-        &mut self,
-        transport: &mut Transport<'_>,
-        target: &dyn ClientEndpoint,
-        announce: Option<Version>,
-    ) {
-        // Data cannot be forwarded before the target is connected.
+impl Protocol for Client {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
         transport.pause_reading();
-        let header = announce.map(|version| Header::new(version, transport.peer().clone(), transport.host()));
-        let factory = ToTarget { client: transport.id(), header, target: target.describe() };
-        match target.connect(transport.reactor(), Box::new(factory)) {
-            Ok(connector) => self.other = Other::Connecting(connector),
+        let header =
+            self.announce.map(|version| Header::new(version, transport.peer().clone(), transport.host()));
+        let factory = ToTarget { client: transport.id(), header, target: self.target.describe() };
+        match self.target.connect(transport.reactor(), Box::new(factory)) {
+            Ok(connector) => self.connecting = Some(connector),
             Err(error) => {
-                log_warn!("cannot forward to {}: {error}", Escaped(target.describe()));
+                log_warn!("cannot forward to {}: {error}", Escaped(self.target.describe()));
                 transport.abort_connection();
             }
         }
     }
+
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
+
+    fn connection_lost(&mut self, transport: &mut Transport<'_>, _: &Reason) {
+        if let Some(connector) = self.connecting
+            && let Some(mut connector) = transport.reactor().connector(connector)
+        {
+            connector.disconnect();
+        }
+    }
 }
 
-impl Protocol for Side {
+/// The protocol of the connection to the target.
+struct Target {
+    client: ConnectionId,
+}
+
+impl Protocol for Target {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
-        if let Some((target, announce)) = self.target.take() {
-            return self.connect(transport, &*target, announce);
-        }
-        let Other::Connected(client) = self.other else { return };
-        let target = transport.id();
-        let joined = transport.reactor().with_protocol(client, |side: &mut Side, client| {
-            side.other = Other::Connected(target);
-            client.resume_reading();
-        });
-        if joined.is_none() {
+        let own = transport.id();
+        let reactor = transport.reactor();
+        let _ = reactor.with_protocol(self.client, |client: &mut Client, _| client.connecting = None);
+        if splice(reactor, self.client, own, |_, _| {}).is_err() {
             transport.abort_connection();
         }
     }
 
-    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
-        self.with_other(transport, |other| other.write(data));
-    }
-
-    fn pause_writing(&mut self, transport: &mut Transport<'_>) {
-        self.with_other(transport, |other| other.pause_reading());
-    }
-
-    fn resume_writing(&mut self, transport: &mut Transport<'_>) {
-        self.with_other(transport, |other| other.resume_reading());
-    }
-
-    fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {
-        self.with_other(transport, |other| other.lose_write_connection());
-    }
-
-    fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
-        match self.other {
-            Other::Unconnected => {}
-            Other::Connecting(connector) => {
-                if let Some(mut connector) = transport.reactor().connector(connector) {
-                    connector.disconnect();
-                }
-            }
-            Other::Connected(_) if reason.is_clean() => {
-                self.with_other(transport, |other| other.lose_connection())
-            }
-            Other::Connected(_) => self.with_other(transport, |other| other.abort_connection()),
-        }
-    }
+    fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
 }
 
 /// Factory of the connection to the target for one client.
@@ -165,7 +123,7 @@ impl ToTarget {
 
 impl Factory for ToTarget {
     fn build_protocol(&mut self, _: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>> {
-        Some(Box::new(Side { other: Other::Connected(self.client), target: None }))
+        Some(Box::new(Target { client: self.client }))
     }
 
     fn layers(&mut self, _: &mut BuildContext<'_>) -> Vec<Box<dyn Layer>> {
@@ -181,6 +139,6 @@ impl ClientFactory for ToTarget {
         self.give_up(connector.reactor());
     }
 
-    // The protocol has already closed the other side.
+    // The splice has already closed the other side.
     fn client_connection_lost(&mut self, _: &mut Connector<'_>, _: &Reason) {}
 }

@@ -55,6 +55,39 @@ impl std::error::Error for StreamError {
     }
 }
 
+/// Error of [`StreamReader::read_message`](crate::stream::StreamReader::read_message).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError<E> {
+    /// The stream has failed or ended, or the message is too long.
+    Stream(StreamError),
+    /// The decoder has refused the data.
+    Invalid(E),
+}
+
+impl<E> fmt::Display for ReadError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Stream(_) => f.write_str("no message was read"),
+            ReadError::Invalid(_) => f.write_str("the received data is no message"),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for ReadError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ReadError::Stream(error) => Some(error),
+            ReadError::Invalid(error) => Some(error),
+        }
+    }
+}
+
+impl<E> From<StreamError> for ReadError<E> {
+    fn from(error: StreamError) -> ReadError<E> {
+        ReadError::Stream(error)
+    }
+}
+
 /// Wraps the error. The text is the same.
 impl From<StreamError> for io::Error {
     fn from(error: StreamError) -> io::Error {

@@ -2,6 +2,8 @@
 //!
 //! - [`open_connection`] connects. [`start_server`] runs a task per connection. Both provide a
 //!   [`StreamReader`] and a [`StreamWriter`].
+//! - [`StreamReader::read_message`] and [`StreamWriter::write_message`] use the codecs of
+//!   [`framing`](crate::framing), or one of your own. [`copy_bidirectional`] joins two connections.
 //! - [`open_datagram`] opens a datagram socket.
 //! - [`stdio`] opens this process's input and output.
 //!
@@ -47,6 +49,7 @@
 
 mod buffer;
 mod connect;
+mod copy;
 mod datagram;
 mod error;
 #[cfg(feature = "futures-io")]
@@ -60,8 +63,9 @@ mod wakers;
 mod writer;
 
 pub use self::connect::{open_connection, stdio};
+pub use self::copy::{CopyError, copy_bidirectional};
 pub use self::datagram::{DatagramStream, open_datagram};
-pub use self::error::{ConnectError, StreamError};
+pub use self::error::{ConnectError, ReadError, StreamError};
 pub use self::into_endpoint::IntoEndpoint;
 pub use self::reader::StreamReader;
 pub use self::server::{

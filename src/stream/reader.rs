@@ -5,8 +5,9 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::StreamError;
 use super::buffer::Buffer;
+use super::{ReadError, StreamError};
+use crate::framing::{Decoder, MessageError, last_message, next_message};
 use crate::stream::state::StreamState;
 use crate::{Address, ConnectionId, Reason};
 
@@ -147,6 +148,69 @@ impl StreamReader {
             [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] => line,
             line => line,
         }))
+    }
+
+    /// Reads a message. Returns `None` at EOF. The decoder is one of [`framing`](crate::framing) or
+    /// one of your own. A message has at most the reader's [limit](StreamReader::set_limit), unless
+    /// the decoder consumes parts of messages, as those of this crate do.
+    ///
+    /// Bytes after the message stay in the reader, for another decoder or another method. If a wait
+    /// is cancelled, the decoder must be used again for the next message, because it may have
+    /// consumed a part of it.
+    ///
+    /// ```
+    /// use twistor::framing::{NetstringDecoder, NetstringEncoder};
+    /// use twistor::stream::{open_connection, start_server};
+    ///
+    /// twistor::block_on(async {
+    ///     let server = start_server("127.0.0.1:0", async |mut reader, writer| {
+    ///         let mut netstrings = NetstringDecoder::new(1000);
+    ///         while let Some(string) = reader.read_message(&mut netstrings).await? {
+    ///             writer.write_message(&mut NetstringEncoder, &string.to_ascii_uppercase())?;
+    ///             writer.drain().await?;
+    ///         }
+    ///         Ok::<_, Box<dyn std::error::Error>>(())
+    ///     })?;
+    ///     let (mut reader, writer) = open_connection(server.address()).await?;
+    ///     writer.write(b"5:hello,");
+    ///     writer.write_eof();
+    ///     assert_eq!(reader.read_to_end(100).await?, b"5:HELLO,");
+    ///     Ok::<_, Box<dyn std::error::Error>>(())
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`ReadError::Invalid`]: the decoder has refused the data.
+    /// - [`ReadError::Stream`] with [`StreamError::TooLong`]: the message is longer than the limit.
+    /// - [`ReadError::Stream`] with [`StreamError::UnexpectedEof`]: the peer sent EOF in the middle
+    ///   of a message.
+    /// - [`ReadError::Stream`] with [`StreamError::Lost`]: the connection was lost.
+    pub async fn read_message<D: Decoder>(
+        &mut self,
+        decoder: &mut D,
+    ) -> Result<Option<D::Message>, ReadError<D::Error>> {
+        let limit = self.link.limit();
+        let mut ended = false;
+        loop {
+            let mut unread = self.buffer.unread();
+            let decoded = match ended {
+                false => next_message(decoder, &mut unread, limit),
+                true => last_message(decoder, &mut unread, limit),
+            };
+            let count = self.buffer.len() - unread.len();
+            self.take(count);
+            match decoded {
+                Ok(Some(message)) => return Ok(Some(message)),
+                Ok(None) if ended => return Ok(None),
+                Ok(None) => ended = !self.more().await?,
+                Err(MessageError::Invalid(error)) => return Err(ReadError::Invalid(error)),
+                Err(MessageError::TooLong { limit }) => return Err(StreamError::TooLong { limit }.into()),
+                Err(MessageError::UnexpectedEof { read }) => {
+                    return Err(StreamError::UnexpectedEof { read }.into());
+                }
+            }
+        }
     }
 
     /// Reads all data up to EOF.

@@ -1,6 +1,5 @@
 //! Stream servers: each connection is served by its own task.
 
-use crate::escape::Escaped;
 use std::cell::{Cell, RefCell};
 use std::error::Error as StdError;
 use std::fmt;
@@ -14,6 +13,7 @@ use slab::Slab;
 use super::protocol::{OnConnect, Stream};
 use super::{ConnectError, IntoEndpoint, StreamError, StreamReader, StreamWriter};
 use crate::endpoint::ServerEndpoint;
+use crate::error_chain;
 use crate::policy::{limit_per_peer, limit_total};
 use crate::reactor::Handle;
 use crate::stream::state::StreamState;
@@ -169,11 +169,20 @@ impl<E: Into<Box<dyn StdError>> + 'static> HandlerResult for Result<(), E> {
     fn report(self, peer: &Address) {
         let Err(error) = self else { return };
         let error = error.into();
-        match error.downcast_ref::<StreamError>() {
-            // Lost connections are normal.
-            Some(StreamError::Lost(_)) => log::info!(peer:%; "{peer}: {error}"),
-            _ => log_warn!([peer:%] "{peer}: connection handler failed: {}", Escaped(&error)),
+        let lost = is_lost(&*error);
+        let error = error_chain(&*error);
+        match lost {
+            true => log::info!(peer:%; "{peer}: {error}"),
+            false => log_warn!([peer:%] "{peer}: connection handler failed: {error}"),
         }
+    }
+}
+
+/// Whether the cause is a lost connection, which is normal.
+fn is_lost(error: &(dyn StdError + 'static)) -> bool {
+    match error.downcast_ref() {
+        Some(StreamError::Lost(_)) => true,
+        _ => error.source().is_some_and(is_lost),
     }
 }
 

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 
 use super::StreamError;
+use crate::framing::{Encoder, encoded};
 use crate::stream::state::StreamState;
 use crate::{Address, ConnectionId, Error, Reason, Result};
 
@@ -39,6 +40,18 @@ impl StreamWriter {
     /// Queues several pieces, like one `write` for each. (asyncio: `writelines`.)
     pub fn write_sequence(&self, pieces: &[&[u8]]) {
         self.link.write_sequence(pieces);
+    }
+
+    /// Encodes a message and queues it, as [`write`](StreamWriter::write). See [`Encoder`].
+    ///
+    /// # Errors
+    /// The error of the encoder. Nothing is written then.
+    pub fn write_message<E: Encoder>(
+        &self,
+        encoder: &mut E,
+        message: &E::Message,
+    ) -> std::result::Result<(), E::Error> {
+        encoded(encoder, message, |bytes| self.write(bytes))
     }
 
     /// Waits until the unsent data has fallen to the low-water mark, if it is over the high-water

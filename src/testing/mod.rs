@@ -156,6 +156,7 @@
 //!
 //! - Answers to given bytes, pausing, behaviour at the end: a [`StringTransport`].
 //! - A dialogue of two of your protocols: a [`Pair`].
+//! - A framing of your own: [`assert_any_cut`] divides its bytes in all ways.
 //! - Timers and schedules without a network: a [`Clock`].
 //! - Code that listens, connects and reconnects, one connection at a time: a [`MemoryReactor`].
 //! - Timing, losses, partitions, crashes, several hosts: a [`Simulation`](crate::sim::Simulation).
@@ -166,6 +167,7 @@
 //! The kit does not capture the log: it is global to the process, and the program sets it up.
 
 mod accumulating;
+mod any_cut;
 mod clean;
 mod clock;
 mod meeting;
@@ -178,6 +180,7 @@ mod watched;
 mod wire;
 
 pub use self::accumulating::AccumulatingProtocol;
+pub use self::any_cut::{DecodedInput, assert_any_cut};
 pub use self::clean::assert_clean;
 pub use self::clock::Clock;
 pub use self::memory_reactor::{Connecting, Listening, MemoryReactor};

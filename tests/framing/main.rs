@@ -6,7 +6,10 @@ mod modules;
 mod world;
 
 mod codecs;
+mod decoders;
 mod lines;
+mod own_framings;
+mod redis;
 mod skipped_lines;
 mod stateful;
 mod strings;

@@ -21,4 +21,5 @@ mod policy_port_forward;
 mod policy_proxy_headers;
 mod policy_proxy_protocol;
 mod policy_real_proxies;
+mod policy_splice;
 mod policy_throttle;

@@ -9,10 +9,12 @@ mod large_input;
 mod running;
 mod stream_cancelling;
 mod stream_chaos;
+mod stream_copy;
 mod stream_datagrams;
 #[cfg(feature = "futures-io")]
 mod stream_futures_io;
 mod stream_halves;
+mod stream_messages;
 mod stream_opening;
 mod stream_reading;
 mod stream_server;

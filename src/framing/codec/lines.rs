@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::framing::Decoder;
+
 /// A decoder of lines. [`Lines`](crate::framing::Lines) is built on it.
 ///
 /// ```
@@ -115,6 +117,20 @@ impl LineDecoder {
 impl Default for LineDecoder {
     fn default() -> LineDecoder {
         LineDecoder::new(DELIMITER, MAX_LENGTH)
+    }
+}
+
+/// Lines as messages. A line without a delimiter at the end of the input is incomplete.
+impl Decoder for LineDecoder {
+    type Message = Vec<u8>;
+    type Error = LineTooLong;
+
+    fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, LineTooLong> {
+        Ok(self.next(input)?.map(<[u8]>::to_vec))
+    }
+
+    fn buffered(&self) -> usize {
+        self.unfinished().len()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::counts::CountDecoder;
 use super::string_error::{StringError, StringTooLong};
+use crate::framing::Decoder;
 
 /// A decoder of netstrings: `b"3:abc,"` is `abc`. [`Strings`](crate::framing::Strings) is built on
 /// it.
@@ -141,6 +142,24 @@ impl NetstringDecoder {
 impl Default for NetstringDecoder {
     fn default() -> NetstringDecoder {
         NetstringDecoder::new(super::MAX_STRING)
+    }
+}
+
+impl Decoder for NetstringDecoder {
+    type Message = Vec<u8>;
+    type Error = StringError;
+
+    fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, StringError> {
+        Ok(self.next(input)?.map(<[u8]>::to_vec))
+    }
+
+    fn buffered(&self) -> usize {
+        let digits = |number: usize| number.checked_ilog10().unwrap_or(0) as usize + 1;
+        match self.state {
+            State::Length | State::Broken(_) => 0,
+            State::Digits(number) => digits(number),
+            State::String(length) => digits(length) + 1 + self.string.unfinished().len(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::counts::CountDecoder;
 use super::string_error::StringTooLong;
+use crate::framing::Decoder;
 
 /// The size of a length prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +123,20 @@ impl PrefixDecoder {
     /// Sets the maximum length, in bytes. It also applies to the current string.
     pub fn set_max_length(&mut self, max_length: usize) {
         self.max_length = max_length;
+    }
+}
+
+impl Decoder for PrefixDecoder {
+    type Message = Vec<u8>;
+    type Error = StringTooLong;
+
+    fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, StringTooLong> {
+        Ok(self.next(input)?.map(<[u8]>::to_vec))
+    }
+
+    fn buffered(&self) -> usize {
+        let prefix = if self.length.is_some() { self.prefix.size() } else { 0 };
+        prefix + self.bytes.unfinished().len()
     }
 }
 
