@@ -44,6 +44,7 @@ fn receive_held(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
         match transport.read_state() {
             ReadState::Reading => {}
             ReadState::Paused => return transport.schedule_data_received(),
+            ReadState::LayerAdded => return give_to_layer(adapter, transport),
             // Keep the data: the handler can still take it.
             ReadState::Closed => return,
         }
@@ -58,9 +59,21 @@ fn receive_held(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
 /// Called after a callback without data. Schedules the delivery of data that the handler put back.
 #[inline]
 pub(super) fn schedule_held(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
-    if !adapter.held().is_empty() {
-        transport.schedule_data_received();
+    if adapter.held().is_empty() {
+        return;
     }
+    match transport.read_state() {
+        ReadState::LayerAdded => give_to_layer(adapter, transport),
+        _ => transport.schedule_data_received(),
+    }
+}
+
+/// Makes held data the first input of a layer that the handler has added: the peer sent it to the
+/// layer, and a handler that got it would take plain text for data that the layer has checked.
+#[cold]
+fn give_to_layer(adapter: &mut impl Adapter, transport: &mut Transport<'_>) {
+    let held = std::mem::take(adapter.held());
+    transport.unread(held.rest());
 }
 
 /// Received bytes that were not processed because delivery stopped.
@@ -129,6 +142,12 @@ macro_rules! callbacks {
 
         /// Called when our FIN was sent.
         fn write_connection_lost(&mut self, transport: &mut $transport) {
+            let _ = transport;
+        }
+
+        /// Called when the layers of the connection are ready, after one was added. See
+        /// [`Protocol::layers_ready`](crate::Protocol::layers_ready).
+        fn layers_ready(&mut self, transport: &mut $transport) {
             let _ = transport;
         }
 
@@ -213,6 +232,10 @@ macro_rules! protocol {
 
             fn write_connection_lost(&mut self, transport: &mut crate::Transport<'_>) {
                 self.with(transport, |handler, transport| handler.write_connection_lost(transport));
+            }
+
+            fn layers_ready(&mut self, transport: &mut crate::Transport<'_>) {
+                self.with(transport, |handler, transport| handler.layers_ready(transport));
             }
 
             fn pause_writing(&mut self, transport: &mut crate::Transport<'_>) {

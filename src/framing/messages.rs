@@ -162,20 +162,27 @@ impl<H: MessageReceiver> Adapter for Messages<H> {
             }
             match self.buffer.next(&mut input) {
                 Ok(Some(message)) => {
-                    let mut transport = MessageTransport {
+                    let mut handler_transport = MessageTransport {
                         transport: transport.reborrow(),
                         buffer: &mut self.buffer,
                         rest: input,
                         held: &mut self.held,
                     };
-                    self.handler.message_received(&mut transport, message);
-                    if transport.rest.is_empty() {
+                    self.handler.message_received(&mut handler_transport, message);
+                    if handler_transport.rest.is_empty() {
                         // This was the last message, or the handler took the rest.
                         input = &[];
                     }
-                    if transport.read_state() == ReadState::Paused {
+                    match transport.read_state() {
                         // The decoder or the buffer may have more messages.
-                        transport.schedule_data_received();
+                        ReadState::Paused => transport.schedule_data_received(),
+                        ReadState::LayerAdded => {
+                            // The buffered bytes are the earlier ones, so they are given back last.
+                            transport.unread(input);
+                            transport.unread(&self.buffer.take_rest());
+                            return &[];
+                        }
+                        ReadState::Reading | ReadState::Closed => {}
                     }
                 }
                 Ok(None) => {
@@ -208,7 +215,8 @@ impl<H: MessageReceiver> Adapter for Messages<H> {
                     transport.schedule_data_received();
                     return false;
                 }
-                ReadState::Reading | ReadState::Closed => {}
+                // At the end of the input, nothing is left for a layer.
+                ReadState::Reading | ReadState::LayerAdded | ReadState::Closed => {}
             }
             match self.buffer.finish() {
                 Ok(Some(message)) => {

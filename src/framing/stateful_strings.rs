@@ -100,6 +100,10 @@ impl<H: StatefulStringReceiver> StringReceiver for H {
         StatefulStringReceiver::write_connection_lost(self, transport);
     }
 
+    fn layers_ready(&mut self, transport: &mut FrameTransport<'_>) {
+        StatefulStringReceiver::layers_ready(self, transport);
+    }
+
     fn pause_writing(&mut self, transport: &mut FrameTransport<'_>) {
         StatefulStringReceiver::pause_writing(self, transport);
     }

@@ -58,6 +58,10 @@ impl<P: Protocol> Protocol for Watched<P> {
         self.call(|protocol| protocol.write_connection_lost(transport));
     }
 
+    fn layers_ready(&mut self, transport: &mut Transport<'_>) {
+        self.call(|protocol| protocol.layers_ready(transport));
+    }
+
     fn pause_writing(&mut self, transport: &mut Transport<'_>) {
         self.call(|protocol| protocol.pause_writing(transport));
     }

@@ -61,7 +61,10 @@ fn earlier_writes_bypass_an_added_layer_and_later_ones_use_it() {
             assert_eq!(peer.read_to_end(&mut reactor), (b"go ahead NOW Hello".to_vec(), None));
             drop(peer);
             world.close(&mut reactor, &listener);
-            assert_eq!(record.events(), ["made", "data start", "data hELLO", "read lost", "lost Done"]);
+            assert_eq!(
+                record.events(),
+                ["made", "data start", "layers ready", "data hELLO", "read lost", "lost Done"]
+            );
         }
     });
 }
@@ -90,7 +93,7 @@ fn a_layer_can_be_added_outside_of_the_callbacks() {
             assert_eq!(peer.read_to_end(&mut reactor), (b"MORE hello".to_vec(), None));
             drop(peer);
             world.run_until_idle(&mut reactor);
-            assert_eq!(record.events(), ["made", "data HELLO", "read lost", "lost Done"]);
+            assert_eq!(record.events(), ["made", "layers ready", "data HELLO", "read lost", "lost Done"]);
         }
     });
 }
@@ -119,8 +122,12 @@ fn a_layer_can_be_added_in_any_callback() {
             assert_eq!(peer.read_to_end(&mut reactor), (expected.to_vec(), None));
             drop(peer);
             world.close(&mut reactor, &listener);
-            let data = if place == "made" { "data HELLO" } else { "data hello" };
-            assert_eq!(record.events(), ["made", data, "read lost", "lost Done"]);
+            let told: &[&str] = match place {
+                "made" => &["made", "layers ready", "data HELLO", "read lost", "lost Done"],
+                "data" => &["made", "data hello", "layers ready", "read lost", "lost Done"],
+                _ => &["made", "data hello", "read lost", "lost Done"],
+            };
+            assert_eq!(record.events(), told);
         }
     });
 }
@@ -150,7 +157,10 @@ fn bytes_that_the_protocol_was_not_told_of_are_the_new_layers() {
         peer.read_to_end(&mut reactor);
         drop(peer);
         world.close(&mut reactor, &listener);
-        assert_eq!(record.events(), ["made", "data start", "data HELLO", "read lost", "lost Done"]);
+        assert_eq!(
+            record.events(),
+            ["made", "data start", "layers ready", "data HELLO", "read lost", "lost Done"]
+        );
     });
 }
 
@@ -184,7 +194,10 @@ fn an_added_layer_sees_later_input_despite_descriptor_passing() {
         world.run_until(&mut reactor, "lost", |_| record.has("lost Done") && answered.has("lost Done"));
         world.close(&mut reactor, &listener);
         assert_eq!(answered.events(), ["made", "data READY", "lost Done"]);
-        assert_eq!(record.events(), ["made", "data start", "data SWAPPED", "read lost", "lost Done"]);
+        assert_eq!(
+            record.events(),
+            ["made", "data start", "layers ready", "data SWAPPED", "read lost", "lost Done"]
+        );
     });
 }
 
@@ -220,7 +233,7 @@ fn what_waits_for_the_protocol_is_the_new_layers() {
         turns(&mut reactor);
         assert_eq!(
             record.events(),
-            ["layer: started", "made", "layer: received x", "data hello", "data WORLD"]
+            ["layer: started", "made", "layer: received x", "data hello", "layers ready", "data WORLD"]
         );
         abort_all(&mut reactor);
         world.close(&mut reactor, &listener);

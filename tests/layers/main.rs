@@ -8,6 +8,7 @@ mod modules;
 mod world;
 
 mod build_context;
+mod handshake;
 mod hold_back;
 mod in_mid_connection;
 mod in_order;

@@ -199,3 +199,43 @@ fn it_waits_when_reading_is_paused_after_it_was_asked_for() {
         world.run_until_idle(&mut reactor);
     });
 }
+
+#[test]
+fn bytes_given_back_come_again_before_later_input() {
+    on_each_back_end(|world| {
+        for beneath in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let mut first = true;
+            let protocol = Recorder::new(&record).acting(move |what, transport, _| {
+                if what == "data" && std::mem::take(&mut first) {
+                    transport.unread(b"last");
+                    transport.unread(b"first ");
+                    transport.pause_reading();
+                }
+            });
+            let (id, mut peer) = connection(world, &mut reactor, protocol);
+            turns(&mut reactor);
+            if beneath {
+                struct Through;
+                impl Layer for Through {}
+                reactor.transport(id).unwrap().add_layer(Through);
+                turns(&mut reactor);
+            }
+            peer.send(b"input");
+            turns(&mut reactor);
+            peer.send(b" later");
+            turns(&mut reactor);
+            assert!(!record.has("data first last"), "reading is paused");
+            reactor.transport(id).unwrap().resume_reading();
+            world.run_until(&mut reactor, "later", |_| record.events().concat().contains("later"));
+            let data =
+                record.events().into_iter().filter_map(|event| Some(event.strip_prefix("data ")?.to_owned()));
+            assert_eq!(data.collect::<Vec<_>>().concat(), "inputfirst last later", "{beneath}");
+            reactor.transport(id).unwrap().unread(b"gone");
+            reactor.transport(id).unwrap().abort_connection();
+            world.run_until_idle(&mut reactor);
+            assert!(!record.has("data gone"));
+        }
+    });
+}

@@ -42,6 +42,9 @@ pub enum ConnectorState {
     Resolving,
     /// Connecting.
     Connecting,
+    /// Connected, and the layers are not ready yet: a TLS handshake is in progress. The connect
+    /// timeout covers it.
+    Securing,
     /// Connected.
     Connected,
 }
@@ -148,6 +151,7 @@ impl Connector<'_> {
             Some(Phase::Waiting(_)) => ConnectorState::Waiting,
             Some(Phase::Starting | Phase::Connecting(_)) => ConnectorState::Connecting,
             Some(Phase::Resolving(_)) => ConnectorState::Resolving,
+            Some(Phase::Connected(token)) if self.reactor.awaits_layers(*token) => ConnectorState::Securing,
             Some(Phase::Connected(_)) => ConnectorState::Connected,
         }
     }

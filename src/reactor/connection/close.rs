@@ -12,13 +12,6 @@ use crate::reactor::{Address, CallbackKind, ConnectionGuards, Reactor, Reason, T
 
 impl Reactor {
     pub(in crate::reactor) fn lose_connection(&mut self, token: Token, within: Option<Duration>) {
-        let Some(connection) = self.registry.connection_mut(token) else {
-            return;
-        };
-        if !connection.is_made() {
-            let reason = connection.cold().close_reason.take();
-            return self.queue_loss(token, reason.unwrap_or(Reason::Done));
-        }
         let action = self.change_state(token, Event::Close);
         if let Some(limit) = within
             && matches!(action, Action::Flush | Action::LimitClose)

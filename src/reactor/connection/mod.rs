@@ -83,12 +83,27 @@ impl Pauses {
     pub(crate) const AGAIN: Pauses = Pauses(16);
     /// Layers hold input for a protocol that was paused. It is delivered before the next read.
     pub(crate) const KEPT: Pauses = Pauses(32);
+    /// The layer on top was added, and `started` of it was not called yet.
+    pub(crate) const LAYER_ADDED: Pauses = Pauses(64);
     /// Not a pause: reads use `recvmsg`, which returns descriptors.
     pub(crate) const DESCRIPTORS: Pauses = Pauses(4);
 
     #[inline]
     pub(in crate::reactor) fn any(self) -> bool {
         self.0 != 0
+    }
+
+    /// Whether input for the protocol waits: it paused reading, or it has just added a layer that
+    /// the rest of its input is for.
+    #[inline]
+    pub(in crate::reactor) fn stops_delivery(self) -> bool {
+        self.0 & (Pauses::PROTOCOL.0 | Pauses::LAYER_ADDED.0) != 0
+    }
+
+    /// Whether a layer, or the start of the connection, stops layers that are not ready from
+    /// reading. Reasons of the protocol do not: the layers read for themselves.
+    fn stops_handshake(self) -> bool {
+        self.0 & (Pauses::LAYERS.0 | Pauses::NOT_STARTED.0) != 0
     }
 
     /// Whether only the protocol has paused reading.
@@ -125,6 +140,8 @@ pub(crate) struct ColdState {
     /// The reason of a clean close. Default: `Reason::Done`.
     pub(crate) close_reason: Option<Reason>,
     pub(crate) layers: Option<Box<Layers>>,
+    /// Input that the protocol gave back, for its next `data_received`.
+    pub(crate) unread: Vec<u8>,
     /// Values attached by layers and factories.
     pub(in crate::reactor) extensions: Extensions,
     /// Descriptors to be sent with output bytes.
@@ -238,6 +255,12 @@ impl Connection {
     #[cold]
     #[inline(never)]
     fn wants_read_slow(&self) -> bool {
+        // Layers that are not ready read whatever the protocol does. If it closes, what it wrote
+        // before can only be sent once they are.
+        if self.layers().is_some_and(Layers::in_handshake) {
+            let closes = self.state == State::Closing { eof: false } && self.layers_send();
+            return !self.pauses.stops_handshake() && (self.state.reads() || closes);
+        }
         let held = self.pauses.any() && self.state != State::Lingering;
         !held && self.state.reads()
     }

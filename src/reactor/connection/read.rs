@@ -235,7 +235,8 @@ impl Reactor {
         turns > 0
     }
 
-    /// Calls `data_received` with no bytes for a protocol that kept input, before newer input.
+    /// Calls `data_received` for a protocol that kept input, before newer input: with the bytes that
+    /// it gave back, or with none.
     #[cold]
     #[inline(never)]
     fn deliver_again(&mut self, token: Token) {
@@ -244,11 +245,29 @@ impl Reactor {
         {
             connection.pauses.set(Pauses::AGAIN, false);
             if !matches!(connection.state, State::Closing { .. } | State::Lost | State::Lingering) {
+                let unread = connection.take_unread();
                 self.call_protocol(token, CallbackKind::DataReceived, |protocol, transport| {
-                    protocol.data_received(transport, &[]);
+                    protocol.data_received(transport, &unread);
                 });
             }
         }
+    }
+
+    /// Gives bytes back that were delivered to the protocol. They come before all other input: to
+    /// the layer that was just added, or to the protocol again.
+    pub(in crate::reactor) fn unread(&mut self, token: Token, data: &[u8]) {
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        if data.is_empty()
+            || matches!(connection.state, State::Closing { .. } | State::Lost | State::Lingering)
+        {
+            return;
+        }
+        if connection.unread_into_layers(data) {
+            return self.schedule_flush(token);
+        }
+        connection.cold().unread.splice(..0, data.iter().copied());
+        connection.pauses.set(Pauses::AGAIN, true);
+        self.schedule_resume(token);
     }
 
     /// Gives the first `count` queued connections and sockets their share.

@@ -39,6 +39,9 @@ pub enum ReadState {
     /// Reading is paused by [`Transport::pause_reading`]. A protocol keeps what it has not
     /// processed.
     Paused,
+    /// A layer was added in this callback, so what is not processed was meant for it. A protocol
+    /// gives it back by [`Transport::unread`].
+    LayerAdded,
     /// The protocol closed the connection, or it is lost. What is not processed is discarded.
     Closed,
 }
@@ -400,6 +403,7 @@ impl Transport<'_> {
     ///             match transport.read_state() {
     ///                 ReadState::Reading => (self.handle)(transport, &self.rest[..4]),
     ///                 ReadState::Paused => return transport.schedule_data_received(),
+    ///                 ReadState::LayerAdded => return transport.unread(&std::mem::take(&mut self.rest)),
     ///                 ReadState::Closed => return,
     ///             }
     ///             self.rest.drain(..4);
@@ -413,8 +417,9 @@ impl Transport<'_> {
         match self.reactor.registry.connection(self.token) {
             Some(connection) => match connection.state {
                 State::Closing { .. } | State::Lost | State::Lingering => ReadState::Closed,
-                _ if connection.pauses.has(Pauses::PROTOCOL) => ReadState::Paused,
-                _ => ReadState::Reading,
+                _ if !connection.pauses.stops_delivery() => ReadState::Reading,
+                _ if connection.pauses.has(Pauses::LAYER_ADDED) => ReadState::LayerAdded,
+                _ => ReadState::Paused,
             },
             None => ReadState::Closed,
         }
@@ -526,9 +531,63 @@ impl Transport<'_> {
     /// Adds a layer above the connection's other layers, just below its protocol. This is for a
     /// change of protocol in mid-connection, such as STARTTLS. Earlier output, including that of
     /// the running callback, bypasses the layer. Input that was not delivered to the protocol yet
-    /// passes through the layer. If the connection is closing or lost, the layer is dropped.
+    /// passes through the layer, which reads also while the protocol has paused reading, until it is
+    /// ready. [`Protocol::layers_ready`](crate::Protocol::layers_ready) follows. If the connection
+    /// is closing or lost, the layer is dropped.
+    ///
+    /// Bytes of the running `data_received` that come after the request to change belong to the
+    /// layer, and the protocol gives them back by [`unread`](Transport::unread). The receivers of
+    /// [`framing`](crate::framing) do that.
     pub fn add_layer(&mut self, layer: impl Layer) {
         self.reactor.add_layer(self.token, Box::new(layer));
+    }
+
+    /// Gives received bytes back. They come before all other input: to the layer that was added in
+    /// this callback, as its first input, or else to `data_received` again, from the loop, as soon
+    /// as reading is not paused. Bytes given back later come before earlier ones. Does nothing when
+    /// the connection is closing or lost.
+    ///
+    /// ```
+    /// use twistor::{Layer, Protocol, Transport};
+    ///
+    /// /// Inverts the bits of all bytes.
+    /// struct Inverse;
+    ///
+    /// impl Layer for Inverse {
+    ///     fn data_received(&mut self, below: &mut twistor::LayerContext<'_>, data: &[u8]) {
+    ///         let data: Vec<u8> = data.iter().map(|byte| !byte).collect();
+    ///         below.pass_up(&data);
+    ///     }
+    /// }
+    ///
+    /// /// Adds the layer at the first full stop. What follows is the layer's.
+    /// struct Starting {
+    ///     added: bool,
+    ///     seen: Vec<u8>,
+    /// }
+    ///
+    /// impl Protocol for Starting {
+    ///     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+    ///         match data.iter().position(|byte| *byte == b'.').filter(|_| !self.added) {
+    ///             Some(stop) => {
+    ///                 self.added = true;
+    ///                 self.seen.extend_from_slice(&data[..=stop]);
+    ///                 transport.add_layer(Inverse);
+    ///                 transport.unread(&data[stop + 1..]);
+    ///             }
+    ///             None => self.seen.extend_from_slice(data),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let starting = Starting { added: false, seen: Vec::new() };
+    /// # let mut transport = twistor::testing::StringTransport::new(starting);
+    /// # transport.feed(b"go.");
+    /// # transport.feed(&[!b'o', !b'n']);
+    /// # assert_eq!(transport.protocol().seen, b"go.on");
+    /// ```
+    pub fn unread(&mut self, data: &[u8]) {
+        self.reactor.unread(self.token, data);
     }
 
     /// Sets TCP_NODELAY.

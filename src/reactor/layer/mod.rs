@@ -307,16 +307,22 @@ impl<'a> LayerContext<'a> {
     }
 
     /// Sends all output, then closes the connection, as
-    /// [`Transport::lose_connection`](crate::Transport::lose_connection). The reason of the loss is
-    /// [`Reason::Layer`] with an error, and [`Reason::Done`] without.
+    /// [`Transport::lose_connection`](crate::Transport::lose_connection), also before the layers are
+    /// ready. [`write_closing`](Layer::write_closing) of the started layers follows. The reason of
+    /// the loss is [`Reason::Layer`] with an error, and [`Reason::Done`] without.
     pub fn close(&mut self, error: Option<LayerError>) {
         self.reactor.close_from_layer(self.token, error);
     }
 
-    /// Ends the connection with [`Reason::Layer`], once the data passed up before is delivered. If
-    /// unsent output is discarded, the socket is reset.
+    /// Ends the connection with [`Reason::Layer`], once the data passed up before is delivered; a
+    /// protocol that has paused reading gets it first, when it resumes. Nothing more is read.
+    ///
+    /// What was written above and not passed down is discarded, and the socket is reset. Last words
+    /// of the layer are an exception: bytes passed down in the call that ends the connection, such
+    /// as an alert, are sent, and then the connection is closed as [`close`](LayerContext::close)
+    /// does.
     pub fn end(&mut self, error: LayerError) {
-        self.reactor.end_from_layer(self.token, error);
+        self.reactor.end_from_layer(self.token, self.index, error);
     }
 
     /// Discards unsent output and resets the connection. The reason is [`Reason::Aborted`].

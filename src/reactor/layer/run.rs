@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use crate::net::{Instant, Readiness, Token};
-use crate::reactor::connection::{Connection, Flow, Pauses, State};
-use crate::reactor::layer::stack::{Eof, LayerSlot, Layers, Step};
+use crate::reactor::connection::{Action, Connection, Event, Flow, Pauses, State};
+use crate::reactor::layer::stack::{Ending, Eof, LayerSlot, Layers, PendingBytes, Step};
 use crate::reactor::layer::{Layer, LayerContext, LayerError};
 use crate::reactor::registry::Source;
 use crate::reactor::turn::queues::Callback;
@@ -109,9 +109,42 @@ impl Reactor {
         }
     }
 
-    pub(in crate::reactor) fn end_from_layer(&mut self, token: Token, error: LayerError) {
-        if let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) {
-            layers.ending.get_or_insert(Reason::Layer(error));
+    pub(in crate::reactor) fn end_from_layer(&mut self, token: Token, index: usize, error: LayerError) {
+        let batched = !self.send.batch.is_empty();
+        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
+            return;
+        };
+        let last_words = match index.checked_sub(1).and_then(|below| layers.stack.get(below)) {
+            Some(below) => !below.written.bytes.is_empty(),
+            None => batched,
+        };
+        layers.ending.get_or_insert(Ending { index, reason: Reason::Layer(error), last_words });
+        // Later input is for nothing.
+        self.pause_from_layer(token, index, true);
+    }
+
+    /// Ends a connection as a layer requested.
+    fn end_as_requested(&mut self, token: Token, ending: Ending) {
+        let Ending { index, reason, last_words } = ending;
+        let Some(connection) = self.registry.connection_mut(token).filter(|_| last_words) else {
+            return self.queue_loss(token, reason);
+        };
+        connection.cold().close_reason = Some(reason);
+        if let Some(layers) = connection.layers_mut() {
+            // What was written above the layer is discarded; what it passed down is sent.
+            for stage in layers.stack.iter_mut().skip(index) {
+                stage.held = 0;
+                stage.written = PendingBytes { bytes: Vec::new(), end: Eof::Delivered };
+            }
+            layers.output = Eof::Pending;
+            match index.checked_sub(1).and_then(|below| layers.stack.get_mut(below)) {
+                Some(below) => below.written.finish(),
+                None => layers.output = Eof::Delivered,
+            }
+        }
+        // The flush that runs the layers sends the rest, and takes the next step.
+        if self.change_state(token, Event::Close) == Action::ReportBroken {
+            self.finish_broken(token);
         }
     }
 
@@ -154,7 +187,9 @@ impl Reactor {
 
     /// Ends a connection whose layers were not ready in time.
     pub(in crate::reactor) fn handshake_timed_out(&mut self, token: Token, limit: Duration) {
-        if self.awaits_layers(token) {
+        // A connection that closes has a limit for that.
+        let closing = |connection: &Connection| connection.state.is_closing();
+        if self.awaits_layers(token) && !self.registry.connection(token).is_some_and(closing) {
             self.statistics.handshake_timeouts += 1;
             self.queue_loss(token, Reason::TimedOut(limit));
         }
@@ -187,6 +222,7 @@ impl Reactor {
                 // Input that was not delivered to the protocol passes through the new layer.
                 std::mem::swap(&mut layers.above, &mut stage.received);
                 layers.stack.push(stage);
+                layers.ready_reported = false;
             }
             None => {
                 let mut layers = Layers::new(Vec::new());
@@ -199,9 +235,14 @@ impl Reactor {
                     // moves the protocol and restores the flag.
                     connection.readiness.remove(Readiness::WRITABLE);
                 }
+                let unread = connection.take_unread();
                 connection.cold().layers = Some(Box::new(layers));
+                if connection.unread_into_layers(&unread) && !unread.is_empty() {
+                    connection.pauses.set(Pauses::AGAIN, false);
+                }
             }
         }
+        connection.pauses.set(Pauses::LAYER_ADDED, true);
         self.send.batching &= self.send.connection != token;
         self.schedule_flush(token);
     }
@@ -355,7 +396,14 @@ impl Reactor {
                 if let Some(stage) = layers.stack.get_mut(index) {
                     stage.started = true;
                 }
+                if layers.started() == layers.stack.len() {
+                    connection.pauses.set(Pauses::LAYER_ADDED, false);
+                }
                 self.call_layer(token, index, |layer, below| layer.started(below));
+                if self.registry.connection(token).is_some_and(Connection::wants_read) {
+                    // No edge reports data that is already there.
+                    self.schedule_resume(token);
+                }
             }
             Step::Written(index) => {
                 let Some(stage) = layers.stack.get_mut(index) else { return };
@@ -385,21 +433,30 @@ impl Reactor {
             }
             Step::EndOutput => {
                 layers.output = Eof::Pending;
-                match layers.stack.last_mut() {
+                // Layers above the started ones of an unmade connection never get to say anything.
+                let speaking = if layers.made { layers.stack.len() } else { layers.started() };
+                match speaking.checked_sub(1).and_then(|top| layers.stack.get_mut(top)) {
                     Some(stage) => stage.written.finish(),
                     None => layers.output = Eof::Delivered,
                 }
             }
             Step::End => {
-                if let Some(reason) = layers.ending.take() {
-                    self.queue_loss(token, reason);
+                if let Some(ending) = layers.ending.take() {
+                    self.end_as_requested(token, ending);
                 }
+            }
+            Step::ReportReady => {
+                layers.ready_reported = true;
+                self.call_above_layers(token, CallbackKind::LayersReady, |protocol, transport| {
+                    protocol.layers_ready(transport);
+                });
             }
             Step::Make => self.make_above_layers(token),
             Step::Deliver | Step::DeliverEnd if again => {
                 connection.pauses.set(Pauses::AGAIN, false);
+                let unread = connection.take_unread();
                 self.call_above_layers(token, CallbackKind::DataReceived, |protocol, transport| {
-                    protocol.data_received(transport, &[]);
+                    protocol.data_received(transport, &unread);
                 });
             }
             Step::Deliver => self.deliver_to_protocol(token),
@@ -493,6 +550,7 @@ impl Reactor {
             && let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut)
         {
             layers.made = true;
+            layers.ready_reported = true;
             self.end_handshake(token, origin);
         }
         match built {

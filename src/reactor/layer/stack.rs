@@ -20,8 +20,19 @@ pub(crate) struct Layers {
     pub(in crate::reactor) output: Eof,
     /// Bytes accepted by the kernel since `sent` was last called.
     pub(in crate::reactor) taken: usize,
-    /// Reason of a layer to end the connection, once earlier data is delivered.
-    pub(in crate::reactor) ending: Option<Reason>,
+    /// A layer's request to end the connection, once earlier data is delivered.
+    pub(in crate::reactor) ending: Option<Ending>,
+    /// `layers_ready` was called, or `connection_made`, which says the same.
+    pub(in crate::reactor) ready_reported: bool,
+}
+
+/// A layer's request to end the connection.
+pub(in crate::reactor) struct Ending {
+    /// The layer that ends it.
+    pub(in crate::reactor) index: usize,
+    pub(in crate::reactor) reason: Reason,
+    /// The layer passed bytes down in the same call. They are sent first.
+    pub(in crate::reactor) last_words: bool,
 }
 
 /// One layer and its state.
@@ -71,6 +82,8 @@ pub(in crate::reactor) enum Step {
     ReadEnded(usize),
     /// All layers are ready: build the protocol.
     Make,
+    /// All layers are ready again, on a connection that is made.
+    ReportReady,
     Deliver,
     DeliverEnd,
     /// The protocol closes and has no more output.
@@ -91,7 +104,18 @@ impl Layers {
             output: Eof::Open,
             taken: 0,
             ending: None,
+            ready_reported: false,
         }
+    }
+
+    /// Whether a layer is not ready.
+    pub(in crate::reactor) fn in_handshake(&self) -> bool {
+        self.stack.iter().any(|stage| !stage.ready)
+    }
+
+    /// The number of layers that were started, from the lowest.
+    pub(in crate::reactor) fn started(&self) -> usize {
+        self.stack.iter().take_while(|stage| stage.started).count()
     }
 
     /// Bytes written and not passed to the socket's output yet.
@@ -102,21 +126,29 @@ impl Layers {
 
     /// Returns the next step for a connection in this state, or `None` if no data is pending.
     pub(in crate::reactor) fn next(&self, state: State, closes: bool, paused: bool) -> Option<Step> {
-        self.next_call(state, closes, paused).or_else(|| self.ending.as_ref().map(|_| Step::End))
+        let step = self.next_call(state, closes, paused);
+        step.or_else(|| (self.ending.is_some() && !self.may_deliver(state)).then_some(Step::End))
+    }
+
+    /// Whether input waits for the protocol, which is still to get it.
+    fn may_deliver(&self, state: State) -> bool {
+        self.made && !matches!(state, State::Closing { .. }) && self.above.next().is_some()
     }
 
     fn next_call(&self, state: State, closes: bool, paused: bool) -> Option<Step> {
+        let closing = matches!(state, State::Closing { .. });
         let mut ready = true;
         for (index, stage) in self.stack.iter().enumerate() {
             if !stage.started {
-                if ready {
+                // No protocol will come to a connection that closes before it is made.
+                if ready && (self.made || !closing) {
                     return Some(Step::Start(index));
                 }
                 break;
             }
             ready = stage.ready;
         }
-        let all_ready = self.stack.iter().all(|stage| stage.ready);
+        let all_ready = !self.in_handshake();
         if closes && self.output == Eof::Open {
             return Some(Step::EndOutput);
         }
@@ -128,7 +160,7 @@ impl Layers {
                 None => {}
             }
         }
-        if matches!(state, State::Closing { .. }) {
+        if closing && (all_ready || self.output == Eof::Delivered) {
             // Input is no longer read.
             return None;
         }
@@ -139,8 +171,14 @@ impl Layers {
                 None => {}
             }
         }
+        if closing {
+            return None;
+        }
         if !self.made {
             return all_ready.then_some(Step::Make);
+        }
+        if all_ready && !self.ready_reported && self.protocol.is_some() {
+            return Some(Step::ReportReady);
         }
         if paused || self.protocol.is_none() {
             return None;
@@ -242,6 +280,23 @@ impl Connection {
                 stage.written.bytes = Vec::new();
             }
         }
+    }
+
+    /// Puts input back in front of what waits for the layer on top, if it has not started, or for
+    /// the protocol. Returns `false` if there are no layers.
+    pub(in crate::reactor) fn unread_into_layers(&mut self, data: &[u8]) -> bool {
+        let Some(layers) = self.layers_mut() else { return false };
+        let waiting = match layers.stack.last_mut() {
+            Some(stage) if !stage.started => &mut stage.received.bytes,
+            _ => &mut layers.above.bytes,
+        };
+        waiting.splice(..0, data.iter().copied());
+        true
+    }
+
+    /// Takes the input that the protocol gave back.
+    pub(in crate::reactor) fn take_unread(&mut self) -> Vec<u8> {
+        self.cold.as_mut().map(|cold| std::mem::take(&mut cold.unread)).unwrap_or_default()
     }
 
     /// Takes the protocol out of its slot, above layers or not.

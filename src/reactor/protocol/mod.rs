@@ -78,6 +78,15 @@ pub trait Protocol: Any {
         let _ = transport;
     }
 
+    /// Called when a layer that was added to the connection by
+    /// [`Transport::add_layer`](crate::Transport::add_layer) is ready, and all others are: a TLS
+    /// handshake is completed. It comes before data that passed through the layer. On a connection
+    /// whose layers were there from the start, `connection_made` says the same. (Twisted:
+    /// `IHandshakeListener.handshakeCompleted`.)
+    fn layers_ready(&mut self, transport: &mut Transport<'_>) {
+        let _ = transport;
+    }
+
     /// Called when unsent bytes exceed the high-water mark. The protocol should stop writing until
     /// `resume_writing`. Comes once per crossing.
     fn pause_writing(&mut self, transport: &mut Transport<'_>) {

@@ -21,13 +21,23 @@ pub struct Wanderer {
     header: Vec<u8>,
     /// It has called `schedule_data_received`.
     again: bool,
+    /// Gave its last input back.
+    gave_back: bool,
 }
 
 impl Wanderer {
     pub fn new(ledger: &Ledger, side: usize, tracks: &Rc<RefCell<Vec<Track>>>) -> Wanderer {
         let track = Track::default();
         tracks.borrow_mut().push(Rc::clone(&track));
-        Wanderer { ledger: ledger.clone(), track, side, number: None, header: Vec::new(), again: false }
+        Wanderer {
+            ledger: ledger.clone(),
+            track,
+            side,
+            number: None,
+            header: Vec::new(),
+            again: false,
+            gave_back: false,
+        }
     }
 
     fn write(&mut self, transport: &mut Transport<'_>, count: usize) {
@@ -315,9 +325,17 @@ impl Protocol for Wanderer {
         self.check(transport);
         assert!(!data.is_empty() || self.again, "no data came, and none was asked for");
         if self.again {
-            assert!(data.is_empty(), "what is told again comes first");
+            assert!(data.is_empty() || self.gave_back, "what is told again comes first");
             self.again = false;
-            return self.act(transport);
+            if data.is_empty() {
+                return self.act(transport);
+            }
+        }
+        self.gave_back = self.ledger.below(16) == 0;
+        if self.gave_back {
+            // It comes again, before all that follows it.
+            self.ledger.acts("Transport::unread");
+            return transport.unread(data);
         }
         assert!(!self.track.borrow().read_ended, "bytes after the end");
         let mut place = self.track.borrow().received;

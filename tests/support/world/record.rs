@@ -119,6 +119,10 @@ impl Protocol for Recorder {
         self.happened("write lost", transport, b"", "");
     }
 
+    fn layers_ready(&mut self, transport: &mut Transport<'_>) {
+        self.happened("layers ready", transport, b"", "");
+    }
+
     fn pause_writing(&mut self, transport: &mut Transport<'_>) {
         self.happened("pause", transport, b"", "");
     }
