@@ -255,8 +255,8 @@ impl Connection {
     #[cold]
     #[inline(never)]
     fn wants_read_slow(&self) -> bool {
-        // Layers that are not ready read whatever the protocol does. If it closes, what it wrote
-        // before can only be sent once they are.
+        // Layers that are not ready read although the protocol pauses or closes. What it wrote
+        // before a close can only be sent once they are.
         if self.layers().is_some_and(Layers::in_handshake) {
             let closes = self.state == State::Closing { eof: false } && self.layers_send();
             return !self.pauses.stops_handshake() && (self.state.reads() || closes);

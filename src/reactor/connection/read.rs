@@ -235,8 +235,8 @@ impl Reactor {
         turns > 0
     }
 
-    /// Calls `data_received` for a protocol that kept input, before newer input: with the bytes that
-    /// it gave back, or with none.
+    /// Calls `data_received` for a protocol that kept input, before newer input: with the bytes
+    /// that it gave back, or with none.
     #[cold]
     #[inline(never)]
     fn deliver_again(&mut self, token: Token) {

@@ -531,9 +531,9 @@ impl Transport<'_> {
     /// Adds a layer above the connection's other layers, just below its protocol. This is for a
     /// change of protocol in mid-connection, such as STARTTLS. Earlier output, including that of
     /// the running callback, bypasses the layer. Input that was not delivered to the protocol yet
-    /// passes through the layer, which reads also while the protocol has paused reading, until it is
-    /// ready. [`Protocol::layers_ready`](crate::Protocol::layers_ready) follows. If the connection
-    /// is closing or lost, the layer is dropped.
+    /// passes through the layer, which reads also while the protocol has paused reading, until it
+    /// is ready. [`Protocol::layers_ready`](crate::Protocol::layers_ready) follows. If the
+    /// connection is closing or lost, the layer is dropped.
     ///
     /// Bytes of the running `data_received` that come after the request to change belong to the
     /// layer, and the protocol gives them back by [`unread`](Transport::unread). The receivers of
@@ -584,7 +584,7 @@ impl Transport<'_> {
     /// # let mut transport = twistor::testing::StringTransport::new(starting);
     /// # transport.feed(b"go.");
     /// # transport.feed(&[!b'o', !b'n']);
-    /// # assert_eq!(transport.protocol().seen, b"go.on");
+    /// # transport.with(|starting, _| assert_eq!(starting.seen, b"go.on"));
     /// ```
     pub fn unread(&mut self, data: &[u8]) {
         self.reactor.unread(self.token, data);

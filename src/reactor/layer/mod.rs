@@ -307,9 +307,9 @@ impl<'a> LayerContext<'a> {
     }
 
     /// Sends all output, then closes the connection, as
-    /// [`Transport::lose_connection`](crate::Transport::lose_connection), also before the layers are
-    /// ready. [`write_closing`](Layer::write_closing) of the started layers follows. The reason of
-    /// the loss is [`Reason::Layer`] with an error, and [`Reason::Done`] without.
+    /// [`Transport::lose_connection`](crate::Transport::lose_connection), also before the layers
+    /// are ready. [`write_closing`](Layer::write_closing) of the started layers follows. The reason
+    /// of the loss is [`Reason::Layer`] with an error, and [`Reason::Done`] without.
     pub fn close(&mut self, error: Option<LayerError>) {
         self.reactor.close_from_layer(self.token, error);
     }
