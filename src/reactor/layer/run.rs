@@ -264,19 +264,93 @@ impl Reactor {
         let data = buffer.get(..count).unwrap_or_default();
         let Some(connection) = self.registry.connection_mut(token) else { return };
         let state = connection.state;
-        let Some(stage) = connection.stage(0) else {
+        if !connection.is_layered() {
             // Lingering: input is discarded.
             return self.note_progress(token);
-        };
+        }
         if state == State::Lost {
             return;
         }
+        if connection.passes_straight() {
+            return self.pass_straight(token, data);
+        }
+        let Some(stage) = connection.stage(0) else { return };
         if stage.started && stage.received.next().is_none() {
             self.call_layer(token, 0, |layer, below| layer.data_received(below, data));
         } else {
             stage.received.push(data, &mut self.send.spare_buffers);
         }
         self.flush(token);
+    }
+
+    /// Passes input up and the answer down, on a connection on which nothing waits: the path of
+    /// most messages. Each layer is called once in each direction, and not asked for its state in
+    /// between. All other work is in the buffers between the layers, and left to `flush`.
+    fn pass_straight(&mut self, token: Token, data: &[u8]) {
+        self.call_layer(token, 0, |layer, below| layer.data_received(below, data));
+        let mut index = 1;
+        while self.may_go_up(token, index) {
+            match self.place_mut(token, index) {
+                Some(_) => self.take_step(token, Step::Received(index)),
+                None => {
+                    self.deliver_to_protocol(token);
+                    break;
+                }
+            }
+            index += 1;
+        }
+        for index in (0..index).rev() {
+            let written = |stage: &mut LayerSlot| !stage.written.bytes.is_empty();
+            if self.place_mut(token, index).is_some_and(written) {
+                self.take_step(token, Step::Written(index));
+            }
+        }
+        if !self.send_straight(token) {
+            self.flush(token);
+        }
+    }
+
+    /// Whether input waits for the layer at this place, or for the protocol above all of them, and
+    /// nothing is to be done before it is delivered.
+    fn may_go_up(&self, token: Token, index: usize) -> bool {
+        let Some(connection) = self.registry.connection(token) else { return false };
+        let Some(layers) = connection.layers() else { return false };
+        let waiting = layers.stack.get(index).map_or(&layers.above, |stage| &stage.received);
+        connection.state.is_open()
+            && !connection.pauses.any()
+            && layers.ending.is_none()
+            && !waiting.bytes.is_empty()
+            && layers.stack.iter().all(|stage| stage.ready && stage.written.bytes.is_empty())
+    }
+
+    /// Sends the output of the layers, if that leaves nothing to do. Returns `false` otherwise.
+    fn send_straight(&mut self, token: Token) -> bool {
+        let spare = &mut self.send.spare_buffers;
+        let Some(connection) = self.registry.connection_mut(token) else { return true };
+        let Some(layers) = connection.layers_mut() else { return false };
+        for stage in &mut layers.stack {
+            give_back(&mut stage.received.bytes, spare);
+            give_back(&mut stage.written.bytes, spare);
+        }
+        give_back(&mut layers.above.bytes, spare);
+        if !connection.passes_straight() || !connection.readiness.has(Readiness::WRITABLE) {
+            return false;
+        }
+        if self.send.batch.is_empty() {
+            return true;
+        }
+        connection.wrote = true;
+        match self.net.send(token, self.send.batch.bytes()) {
+            Ok(count) if count == self.send.batch.len() => {
+                self.statistics.bytes_sent += count as u64;
+                self.send.batch.clear();
+                true
+            }
+            result => {
+                self.partial_send(token, result);
+                false
+            }
+        }
     }
 
     /// Passes the end of the input to the lowest layer. Returns `false` if the connection has no

@@ -1,7 +1,7 @@
 //! The layer stack of one connection: slots, pending data between layers, and the choice of the
 //! next call.
 
-use crate::reactor::connection::{Connection, State};
+use crate::reactor::connection::{Connection, Flow, State};
 use crate::reactor::layer::Layer;
 use crate::reactor::{DelayedCall, Protocol, Reason};
 
@@ -111,6 +111,26 @@ impl Layers {
     /// Whether a layer is not ready.
     pub(in crate::reactor) fn in_handshake(&self) -> bool {
         self.stack.iter().any(|stage| !stage.ready)
+    }
+
+    /// Whether all layers are ready, none holds anything, and the protocol is in its place.
+    fn are_idle(&self) -> bool {
+        let idle = |waiting: &PendingBytes| waiting.bytes.is_empty() && waiting.end == Eof::Open;
+        let idle_layer = |stage: &LayerSlot| {
+            stage.ready
+                && stage.layer.is_some()
+                && !stage.watches_sent
+                && stage.held == 0
+                && idle(&stage.received)
+                && idle(&stage.written)
+        };
+        self.made
+            && self.ready_reported
+            && self.protocol.is_some()
+            && self.ending.is_none()
+            && self.output == Eof::Open
+            && idle(&self.above)
+            && self.stack.iter().all(idle_layer)
     }
 
     /// The number of layers that were started, from the lowest.
@@ -253,6 +273,18 @@ impl Connection {
     /// Unsent bytes in layers.
     pub(in crate::reactor) fn held(&self) -> usize {
         self.layers().map_or(0, Layers::held)
+    }
+
+    /// Whether the connection is open and nothing waits in it: no data, no end, no start of a
+    /// layer, and no call of the protocol.
+    pub(in crate::reactor) fn passes_straight(&self) -> bool {
+        let steady = self.state.is_open()
+            && !self.pauses.any()
+            && self.flow == Flow::Open
+            && !self.small_marks
+            && self.outgoing.is_empty()
+            && self.cold.as_ref().is_some_and(|cold| cold.producer.is_none());
+        steady && self.layers().is_some_and(Layers::are_idle)
     }
 
     /// Whether input is pending for a layer or the protocol.
