@@ -192,7 +192,7 @@ impl FailureKind {
             return FailureKind::TimedOut(timeout.limit);
         }
         match error.downcast::<TaskError>().map(|task| *task) {
-            Ok(TaskError::Cancelled) => FailureKind::Cancelled,
+            Ok(TaskError::Cancelled | TaskError::Stopped) => FailureKind::Cancelled,
             Ok(TaskError::Panicked(text)) => FailureKind::Panicked(text),
             Err(error) => FailureKind::Error(error),
         }

@@ -15,6 +15,10 @@ impl Input {
         self.bytes.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     #[inline]
     pub(super) fn append(&mut self, data: &[u8]) {
         if self.bytes.capacity() == 0 {

@@ -1,10 +1,13 @@
 //! Streams: connections that tasks read and write with `await`.
 //!
-//! - [`open_connection`] connects. [`start_server`] runs a task per connection. Both provide a
-//!   [`StreamReader`] and a [`StreamWriter`].
+//! - [`open_connection`] connects. [`start_server`] runs a task per connection. [`listen`] hands
+//!   the connections to [`accept`](StreamListener::accept). All provide a [`StreamReader`] and a
+//!   [`StreamWriter`].
 //! - [`StreamReader::read_message`] and [`StreamWriter::write_message`] use the codecs of
 //!   [`framing`](crate::framing), or one of your own. [`copy_bidirectional`] joins two connections.
 //! - [`open_datagram`] opens a datagram socket.
+//! - [`spawn_process`] starts a child process and [`process_output`] collects its output.
+//! - [`duplex`] joins two ends in memory.
 //! - [`stdio`] opens this process's input and output.
 //!
 //! The API follows asyncio's streams. Like those it is built on [`Protocol`](crate::Protocol), so
@@ -48,13 +51,16 @@
 //!   closed.
 
 mod buffer;
+mod child;
 mod connect;
 mod copy;
 mod datagram;
+mod duplex;
 mod error;
 #[cfg(feature = "futures-io")]
 mod futures_io;
 mod into_endpoint;
+mod listener;
 mod protocol;
 mod reader;
 mod server;
@@ -62,11 +68,14 @@ mod state;
 mod wakers;
 mod writer;
 
+pub use self::child::{Child, ProcessError, process_output, spawn_process};
 pub use self::connect::{open_connection, stdio};
 pub use self::copy::{CopyError, copy_bidirectional};
 pub use self::datagram::{DatagramStream, open_datagram};
+pub use self::duplex::duplex;
 pub use self::error::{ConnectError, ReadError, StreamError};
 pub use self::into_endpoint::IntoEndpoint;
+pub use self::listener::{StreamListener, listen, listen_with};
 pub use self::reader::StreamReader;
 pub use self::server::{
     HandlerResult, Server, ServerOptions, StreamFactory, factory, start_server, start_server_with,

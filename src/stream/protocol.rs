@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::stream::state::StreamState;
-use crate::{Protocol, Reason, Transport};
+use crate::{Protocol, Reactor, Reason, Transport};
 
 /// A protocol that passes its events to the stream state.
 pub(super) struct Stream {
@@ -14,7 +14,7 @@ pub(super) struct Stream {
 
 /// A callback for an established connection.
 pub(super) trait OnConnect {
-    fn begin(self: Rc<Self>, link: &Rc<StreamState>);
+    fn begin(self: Rc<Self>, link: &Rc<StreamState>, reactor: &mut Reactor);
 }
 
 impl Stream {
@@ -31,7 +31,7 @@ impl Protocol for Stream {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         self.link.made(transport);
         if let Some(on_connect) = self.on_connect.take() {
-            on_connect.begin(&self.link);
+            on_connect.begin(&self.link, transport.reactor());
         }
     }
 

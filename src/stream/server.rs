@@ -74,11 +74,15 @@ pub fn start_server_with<R: HandlerResult>(
     let handle = Handle::current()?;
     let factory = factory(handler);
     let connections = Rc::clone(&factory.serving.connections);
-    let factory = limit_per_peer(limit_total(factory, options.max_connections), options.max_per_peer)
-        .ipv4_prefix(options.ipv4_prefix)
-        .ipv6_prefix(options.ipv6_prefix);
+    let factory = limited(factory, options);
     let listener = handle.with_reactor(|reactor| endpoint.listen(reactor, Box::new(factory)))??;
     Ok(Server { handle, listener, listens: Cell::new(true), connections, detached: false })
+}
+
+pub(super) fn limited(factory: impl Factory, options: ServerOptions) -> impl Factory {
+    limit_per_peer(limit_total(factory, options.max_connections), options.max_per_peer)
+        .ipv4_prefix(options.ipv4_prefix)
+        .ipv6_prefix(options.ipv6_prefix)
 }
 
 /// Connection limits of a server. Connections over a limit are closed at once.
@@ -311,7 +315,7 @@ impl<R: HandlerResult, H> OnConnect for Serving<H>
 where
     H: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
 {
-    fn begin(self: Rc<Self>, link: &Rc<StreamState>) {
+    fn begin(self: Rc<Self>, link: &Rc<StreamState>, _: &mut Reactor) {
         let (reader, writer) = link.halves();
         let (place, connections) = (self.place, Rc::clone(&self.connections));
         let index = connections.tasks.borrow_mut().insert(Served { link: Rc::clone(link), task: None });

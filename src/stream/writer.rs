@@ -98,16 +98,17 @@ impl StreamWriter {
         self.link.end().cloned()
     }
 
-    /// Number of written bytes that the kernel has not accepted yet. 0 outside of a task.
+    /// Number of written bytes that the kernel has not accepted yet, or, for a
+    /// [`duplex`](super::duplex()), that the other end has not read. 0 outside of a task.
     pub fn write_buffer_size(&self) -> usize {
-        self.link.try_with(|transport| transport.write_buffer_size()).unwrap_or(0)
+        self.link.write_buffer_size()
     }
 
     /// Sets the water marks of this connection, in bytes. See
     /// [`Transport::set_water_marks`](crate::Transport::set_water_marks).
     ///
     /// # Errors
-    /// - [`Error::NotConnected`]: the connection has ended.
+    /// - [`Error::NotConnected`]: the connection has ended, or the stream is no connection.
     /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
     pub fn set_water_marks(&self, high: usize, low: usize) -> Result<()> {
         Ok(self.link.try_with(|transport| transport.set_water_marks(high, low))?)
@@ -116,7 +117,7 @@ impl StreamWriter {
     /// Sets TCP_NODELAY.
     ///
     /// # Errors
-    /// - [`Error::NotConnected`]: the connection has ended.
+    /// - [`Error::NotConnected`]: the connection has ended, or the stream is no connection.
     /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
     /// - [`Error::System`]: the system call failed.
     pub fn set_tcp_nodelay(&self, on: bool) -> Result<()> {

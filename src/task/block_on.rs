@@ -51,7 +51,8 @@ use crate::task::run_queue::BlockOnWaker;
 /// ```
 ///
 /// A future that does not await `stopping`, or does not end in time, is dropped after connections
-/// are closed.
+/// are closed. The result is then [`Error::Stopped`], the normal end of a program that runs
+/// forever. [`until_stopping`](super::until_stopping) makes a value of it.
 ///
 /// # Errors
 /// - [`Error::Stopped`]: the reactor stopped before the future ended.

@@ -148,7 +148,7 @@ impl TurnHook for Executor {
         let _ = reactor.lend(|| {
             // Cancel newest first, so that a task is dropped before the task that spawned it.
             for ticket in self.tickets() {
-                self.end(&handle, &ticket, Outcome::Cancelled);
+                self.end(&handle, &ticket, Outcome::Stopped);
             }
         });
         self.ready.close();
@@ -159,7 +159,7 @@ impl TurnHook for Executor {
         let slots = self.slots.take();
         // Destructors run, but have no access to a reactor.
         for (_, slot) in slots {
-            let _ = catch_unwind(AssertUnwindSafe(move || slot.job.end(Outcome::Cancelled)));
+            let _ = catch_unwind(AssertUnwindSafe(move || slot.job.end(Outcome::Stopped)));
         }
         self.ready.close();
     }

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use slab::Slab;
+
 /// Runs two futures concurrently and returns both results. (asyncio: `gather`.)
 ///
 /// ```
@@ -50,6 +52,34 @@ pub async fn join<A: Future, B: Future>(left: A, right: B) -> (A::Output, B::Out
 ///
 /// let first = twistor::block_on(select(async { "at once" }, sleep(Duration::from_secs(60))))?;
 /// assert_eq!(first, Either::Left("at once"));
+/// # Ok::<(), twistor::Error>(())
+/// ```
+///
+/// # More than two
+///
+/// Calls nest, and the first argument that is ready wins. [`select_all`] takes any number of
+/// futures of one type. The macros of the crate `futures` work as well. In a loop, use futures that
+/// lose nothing when they are dropped, as all of this crate.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor::task::Either::{Left, Right};
+/// use twistor::task::{self, select, sleep, stopping};
+///
+/// twistor::block_on(async {
+///     let (sender, mut receiver) = task::channel(1);
+///     sender.send("hello").await.unwrap();
+///     drop(sender);
+///     loop {
+///         let idle = sleep(Duration::from_secs(60));
+///         match select(stopping(), select(receiver.recv(), idle)).await {
+///             Left(()) => break println!("the program stops"),
+///             Right(Left(Some(message))) => println!("{message}"),
+///             Right(Left(None)) => break,
+///             Right(Right(())) => break println!("nothing for a minute"),
+///         }
+///     }
+/// })?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 pub async fn select<A: Future, B: Future>(left: A, right: B) -> Either<A::Output, B::Output> {
@@ -114,8 +144,8 @@ pub async fn select_all<F: Future>(futures: impl IntoIterator<Item = F>) -> (usi
 }
 
 /// A set of futures that records which of them were woken.
-struct FutureSet<F> {
-    members: Vec<Option<FutureSlot<F>>>,
+pub(super) struct FutureSet<F> {
+    members: Slab<FutureSlot<F>>,
     woken: Arc<WokenSet>,
 }
 
@@ -138,36 +168,53 @@ struct SlotWaker {
     woken: Arc<WokenSet>,
 }
 
-impl<F: Future> FutureSet<F> {
-    fn new(futures: impl IntoIterator<Item = F>) -> FutureSet<F> {
-        let woken = Arc::new(WokenSet::default());
-        let member = |(index, future)| {
-            // Every future is polled once at the start.
-            let slot_waker =
-                Arc::new(SlotWaker { index, queued: AtomicBool::new(true), woken: Arc::clone(&woken) });
-            Some(FutureSlot {
-                future: Box::pin(future),
-                waker: Waker::from(Arc::clone(&slot_waker)),
-                slot_waker,
-            })
-        };
-        let members: Vec<_> = futures.into_iter().enumerate().map(member).collect();
-        woken.lock().0.extend(0..members.len());
-        FutureSet { members, woken }
+impl<F> FutureSet<F> {
+    /// Creates a set. A future's index is its position, unless others are inserted later.
+    pub(super) fn new(futures: impl IntoIterator<Item = F>) -> FutureSet<F> {
+        let mut set = FutureSet { members: Slab::new(), woken: Arc::default() };
+        futures.into_iter().for_each(|future| set.insert(future));
+        set
     }
 
+    pub(super) fn insert(&mut self, future: F) {
+        let entry = self.members.vacant_entry();
+        let (index, woken) = (entry.key(), Arc::clone(&self.woken));
+        // Every future is polled once at the start.
+        let slot_waker = Arc::new(SlotWaker { index, queued: AtomicBool::new(true), woken });
+        let waker = Waker::from(Arc::clone(&slot_waker));
+        entry.insert(FutureSlot { future: Box::pin(future), waker, slot_waker });
+        self.woken.lock().0.push_back(index);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+}
+
+impl<F: Unpin> FutureSet<F> {
+    pub(super) fn for_each(&self, call: impl Fn(&F)) {
+        self.members.iter().for_each(|(_, member)| call(&member.future));
+    }
+
+    pub(super) fn into_futures(self) -> impl Iterator<Item = F> {
+        self.members.into_iter().map(|(_, member)| *Pin::into_inner(member.future))
+    }
+}
+
+impl<F: Future> FutureSet<F> {
     /// Polls the members woken so far. Members woken meanwhile are polled in the next call, so that
     /// the loop gets a turn in between.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<(usize, F::Output)> {
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<(usize, F::Output)> {
         let share = self.woken.lock().0.len();
         for _ in 0..share {
             let Some(index) = self.woken.lock().0.pop_front() else { break };
-            let Some(place) = self.members.get_mut(index) else { continue };
-            let Some(member) = place else { continue };
+            // An index may be that of a member that has completed, or of its successor.
+            let Some(member) = self.members.get_mut(index) else { continue };
             member.slot_waker.queued.store(false, Ordering::SeqCst);
             if let Poll::Ready(result) = member.future.as_mut().poll(&mut Context::from_waker(&member.waker))
             {
-                *place = None;
+                let done = self.members.try_remove(index);
+                drop(done);
                 return Poll::Ready((index, result));
             }
         }

@@ -61,6 +61,23 @@
 //!   awaits it.
 //! - The reactor finishes. [`stopping`] notifies tasks in time.
 //!
+//! # The normal stop
+//!
+//! A stop by SIGINT, SIGTERM or [`Reactor::stop_gracefully`] is seen as follows. None of it is a
+//! failure of the program, and each can be told from one.
+//!
+//! | what waits | what it gets |
+//! |---|---|
+//! | [`stopping`] | it completes, while connections are open |
+//! | [`until_stopping`] | `None`; its future is dropped |
+//! | the future of [`block_on`](crate::block_on()) | its own result if it ends in time, else [`Error::Stopped`](crate::Error::Stopped) |
+//! | a [`Task`] that its reactor has ended | [`TaskError::Stopped`]; [`TaskError::Cancelled`] is a cancel by the program |
+//! | [`accept`](crate::stream::StreamListener::accept) | `None` |
+//! | reading from a connection that was closed for the stop | EOF; [`Reason::Stopped`](crate::Reason::Stopped) if it could not be closed in time |
+//! | connecting, listening, spawning a process | [`Error::Stopping`](crate::Error::Stopping), [`Error::ReactorFinished`](crate::Error::ReactorFinished) |
+//!
+//! So `block_on(until_stopping(program))` returns `Ok(None)` at Ctrl-C.
+//!
 //! # Order
 //!
 //! Tasks are polled in the order in which they were woken. A task that is woken while tasks are
@@ -72,11 +89,15 @@
 //! channels and locks of `futures`.
 
 mod block_on;
+mod broadcast;
 mod channel;
 mod executor;
 mod interval;
 mod join;
+mod join_set;
+mod notify;
 mod run_queue;
+mod signals;
 mod sleep;
 mod stopping;
 #[expect(clippy::module_inception, reason = "the noun of the module")]
@@ -91,11 +112,15 @@ use std::panic::Location;
 use std::rc::Rc;
 
 pub use self::block_on::block_on;
+pub use self::broadcast::{BroadcastError, BroadcastReceiver, BroadcastSender, broadcast};
 pub use self::channel::{Receiver, RecvError, SendError, Sender, TrySendError, channel};
 pub use self::interval::{Interval, Tick, interval};
 pub use self::join::{Either, join, join_all, select, select_all};
+pub use self::join_set::JoinSet;
+pub use self::notify::{Notified, Notify};
+pub use self::signals::{Signals, signals};
 pub use self::sleep::{Sleep, sleep, sleep_until};
-pub use self::stopping::{Stopping, stopping};
+pub use self::stopping::{Stopping, stopping, until_stopping};
 pub use self::task::{Task, TaskError};
 pub use self::timeout::{TimedOut, timeout};
 pub use self::yield_now::yield_now;

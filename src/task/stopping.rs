@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::current_handle;
+use super::{Either, current_handle, select};
 use crate::reactor::Handle;
 
 /// Waits until the reactor of the first polling task is told to stop: by SIGINT or SIGTERM, by
@@ -47,6 +47,38 @@ use crate::reactor::Handle;
 /// ```
 pub fn stopping() -> Stopping {
     Stopping { place: None }
+}
+
+/// Runs a future until it ends or the reactor is told to stop. Returns `None` at the stop, and the
+/// future is dropped then. So the normal stop of a program that runs forever is no error. (tokio:
+/// `CancellationToken::run_until_cancelled`.)
+///
+/// ```
+/// use twistor::stream::listen;
+/// use twistor::task::{spawn, until_stopping};
+///
+/// let stopped = twistor::block_on(until_stopping(async {
+///     let listener = listen("127.0.0.1:0")?;
+/// #   twistor::Handle::current()?.call(|reactor| drop(reactor.stop_gracefully()));
+///     while let Some((mut reader, writer)) = listener.accept().await {
+///         spawn(async move {
+///             writer.write(reader.read_chunk(1024).await?);
+///             writer.drain().await
+///         }).detach();
+///     }
+///     Ok::<_, twistor::stream::ConnectError>(())
+/// }))?;
+/// assert!(stopped.is_none(), "Ctrl-C or SIGTERM");
+/// # Ok::<(), twistor::Error>(())
+/// ```
+///
+/// # Panics
+/// The future panics outside of a task, because there is no reactor.
+pub async fn until_stopping<F: Future>(future: F) -> Option<F::Output> {
+    match select(future, stopping()).await {
+        Either::Left(result) => Some(result),
+        Either::Right(()) => None,
+    }
 }
 
 /// The future of [`stopping`].

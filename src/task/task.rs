@@ -42,8 +42,11 @@ pub struct Task<T> {
 /// The reason why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskError {
-    /// The task was cancelled, or its reactor finished.
+    /// The task was cancelled: by [`Task::cancel`], or by dropping the [`Task`].
     Cancelled,
+    /// The reactor stopped before the task ended. This is the normal end of a task that runs
+    /// forever.
+    Stopped,
     /// The task panicked with this message.
     Panicked(String),
 }
@@ -52,6 +55,7 @@ impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TaskError::Cancelled => f.write_str("the task was cancelled"),
+            TaskError::Stopped => f.write_str("the reactor stopped before the task ended"),
             TaskError::Panicked(message) => write!(f, "the task panicked: {}", Escaped(message)),
         }
     }
@@ -82,6 +86,8 @@ pub(super) enum Outcome {
     /// The result is stored.
     Done,
     Cancelled,
+    /// The reactor finished.
+    Stopped,
     Panicked(String),
 }
 
@@ -137,7 +143,10 @@ impl<F: Future> Job for Running<F> {
         let (end, waiter) = match (self.end.replace(End::Taken), outcome) {
             (End::Returned(result, waiter), Outcome::Done) => (Ok(result), waiter),
             (before, Outcome::Panicked(message)) => (Err(TaskError::Panicked(message)), before.waiter()),
-            (before, Outcome::Cancelled | Outcome::Done) => (Err(TaskError::Cancelled), before.waiter()),
+            (before, Outcome::Stopped) if !self.cancelled.get() => (Err(TaskError::Stopped), before.waiter()),
+            (before, Outcome::Cancelled | Outcome::Stopped | Outcome::Done) => {
+                (Err(TaskError::Cancelled), before.waiter())
+            }
         };
         self.end.replace(End::Done(end));
         // Wakes the waiter even if dropping the future panics.
@@ -230,7 +239,7 @@ impl<T> Task<T> {
             false => Executor::of(handle).insert(job, place),
         };
         if ticket.is_none()
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| running.end(Outcome::Cancelled)))
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| running.end(Outcome::Stopped)))
         {
             log_error!("panic in {}: {}", CallbackKind::Drop, Escaped(panic_message(&*panic)));
         }

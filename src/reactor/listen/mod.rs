@@ -45,8 +45,16 @@ pub(crate) struct ListenerSlot {
     accept_budget: AcceptBudget,
     /// Accepting is paused until descriptors or memory may be available.
     paused: bool,
+    /// `pause_listening` was called.
+    paused_by_user: bool,
     /// The time of the last last_logged accept failure.
     last_logged: Option<Instant>,
+}
+
+impl ListenerSlot {
+    fn is_paused(&self) -> bool {
+        self.paused || self.paused_by_user
+    }
 }
 
 /// The accept budget of a turn.
@@ -161,6 +169,7 @@ impl Reactor {
             options,
             accept_budget: AcceptBudget::default(),
             paused: false,
+            paused_by_user: false,
             last_logged: None,
         };
         let inserted = self.registry.insert(Source::Listener(Box::new(slot)));
@@ -212,6 +221,36 @@ impl Reactor {
     /// [`Error::NotListening`] when the listener has already stopped.
     pub fn stop_listening(&mut self, listener: &Listener) -> Result<()> {
         if self.stop_listener(listener.token) { Ok(()) } else { Err(Error::NotListening) }
+    }
+
+    /// Stops accepting. New connections stay in the kernel's backlog until
+    /// [`resume_listening`](Reactor::resume_listening). A full backlog lets clients wait or fail,
+    /// depending on the system. Has no effect on a listener that is paused. (Twisted:
+    /// `stopReading` of a port.)
+    ///
+    /// # Errors
+    /// [`Error::NotListening`] when the listener has stopped.
+    pub fn pause_listening(&mut self, listener: &Listener) -> Result<()> {
+        self.set_paused_by_user(listener.token, true)
+    }
+
+    /// Accepts again after [`pause_listening`](Reactor::pause_listening). (Twisted:
+    /// `startReading` of a port.)
+    ///
+    /// # Errors
+    /// [`Error::NotListening`] when the listener has stopped.
+    pub fn resume_listening(&mut self, listener: &Listener) -> Result<()> {
+        self.set_paused_by_user(listener.token, false)
+    }
+
+    fn set_paused_by_user(&mut self, token: Token, paused: bool) -> Result<()> {
+        let listener = self.registry.listener_mut(token).ok_or(Error::NotListening)?;
+        let before = listener.is_paused();
+        listener.paused_by_user = paused;
+        if listener.is_paused() != before {
+            self.net.set_listener_paused(token, paused);
+        }
+        Ok(())
     }
 
     pub(in crate::reactor) fn stop_listener(&mut self, token: Token) -> bool {
@@ -277,7 +316,7 @@ impl Reactor {
         let (turn, max) = (self.statistics.turns, self.settings.accepts_per_turn);
         let Some(listener) = self.registry.listener_mut(token) else { return };
         for _ in 0..listener.accept_budget.next(turn, max) {
-            if self.registry.listener_mut(token).is_none_or(|listener| listener.paused) {
+            if self.registry.listener_mut(token).is_none_or(|listener| listener.is_paused()) {
                 return;
             }
             if !self.accept_one(token) {
@@ -421,7 +460,9 @@ impl Reactor {
     pub(in crate::reactor) fn accept_again(&mut self, token: Token) {
         if let Some(listener) = self.registry.listener_mut(token) {
             listener.paused = false;
-            self.net.set_listener_paused(token, false);
+            if !listener.paused_by_user {
+                self.net.set_listener_paused(token, false);
+            }
         }
     }
 

@@ -1,11 +1,14 @@
 //! The state of a stream, shared by its two halves and the connection's protocol.
 
+mod other_end;
 mod reaching;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use self::other_end::OtherEnd;
+pub(in crate::stream) use self::other_end::{ChildPipe, memory_pair};
 use self::reaching::{Command, ReactorUnavailable};
 use crate::reactor::Handle;
 use crate::stream::buffer::{Buffer, Input};
@@ -18,6 +21,8 @@ use crate::{Address, ConnectionId, Reactor, Reason, Transport};
 pub(in crate::stream) struct StreamState {
     handle: Handle,
     id: Cell<Option<ConnectionId>>,
+    /// Set for a stream that is no connection. It has no `id`.
+    other_end: OnceCell<Box<OtherEnd>>,
     peer: OnceCell<Address>,
     host: OnceCell<Address>,
     incoming: Cell<Incoming>,
@@ -73,6 +78,7 @@ impl StreamState {
         Rc::new(StreamState {
             handle,
             id: Cell::new(None),
+            other_end: OnceCell::new(),
             peer: OnceCell::new(),
             host: OnceCell::new(),
             incoming: Cell::new(Incoming::Flows),
@@ -95,6 +101,18 @@ impl StreamState {
     pub(in crate::stream) fn halves(self: &Rc<StreamState>) -> (StreamReader, StreamWriter) {
         self.halves.set(2);
         (StreamReader::new(Rc::clone(self)), StreamWriter::new(Rc::clone(self)))
+    }
+
+    /// Creates the reader of a stream that is not written to.
+    pub(in crate::stream) fn only_reader(self: &Rc<StreamState>) -> StreamReader {
+        self.halves.set(1);
+        StreamReader::new(Rc::clone(self))
+    }
+
+    /// Creates the writer of a stream that is not read.
+    pub(in crate::stream) fn only_writer(self: &Rc<StreamState>) -> StreamWriter {
+        self.halves.set(1);
+        StreamWriter::new(Rc::clone(self))
     }
 
     /// Called when a half is dropped. The last one closes the connection.
@@ -136,7 +154,24 @@ impl StreamState {
     }
 
     pub(in crate::stream) fn is_closing(&self) -> bool {
-        self.end().is_some() || self.try_with(|transport| transport.is_closing()).unwrap_or(false)
+        self.end().is_some()
+            || match self.other_end() {
+                None => self.try_with(|transport| transport.is_closing()).unwrap_or(false),
+                // An in-memory stream that is closed has ended.
+                Some(OtherEnd::Memory(_)) => false,
+                Some(OtherEnd::Child(..)) => self.outgoing.get() != Outgoing::Flows,
+            }
+    }
+
+    /// Number of written bytes that have not been passed on. 0 outside of a task.
+    pub(in crate::stream) fn write_buffer_size(&self) -> usize {
+        match self.other_end() {
+            None => self.try_with(|transport| transport.write_buffer_size()).unwrap_or(0),
+            Some(OtherEnd::Memory(memory)) => memory.unread(),
+            Some(OtherEnd::Child(..)) => {
+                self.try_with_child(|process, _| process.write_buffer_size()).unwrap_or(0)
+            }
+        }
     }
 
     // -- reading --
@@ -187,9 +222,13 @@ impl StreamState {
     pub(in crate::stream) fn consumed(self: &Rc<StreamState>, count: usize) {
         let unread = self.unread.get().saturating_sub(count);
         self.unread.set(unread);
-        if self.incoming.get() == Incoming::Paused && unread <= self.limit.get() {
+        if self.incoming.get() == Incoming::Paused && unread <= self.resume_at() {
             self.resume();
         }
+    }
+
+    fn resume_at(&self) -> usize {
+        self.memory().map_or(self.limit.get(), |memory| memory.capacity())
     }
 
     fn resume(self: &Rc<StreamState>) {
@@ -223,8 +262,10 @@ impl StreamState {
         }
         self.written.set(self.written.get() + data.len());
         let written = self.try_with_reactor(|reactor, id| reactor.write_from_task(id.0, data));
-        if let Err(ReactorUnavailable::Elsewhere) = written {
-            self.defer(Command::Write(data.to_vec()));
+        match written {
+            Ok(()) => {}
+            Err(ReactorUnavailable::Elsewhere) => self.defer(Command::Write(data.to_vec())),
+            Err(ReactorUnavailable::Gone) => self.write_to_other_end(data),
         }
     }
 
@@ -238,8 +279,12 @@ impl StreamState {
                 reactor.write_from_task(id.0, piece);
             }
         };
-        if let Err(ReactorUnavailable::Elsewhere) = self.try_with_reactor(write) {
-            self.defer(Command::Write(pieces.concat()));
+        match self.try_with_reactor(write) {
+            Ok(()) => {}
+            Err(ReactorUnavailable::Elsewhere) => self.defer(Command::Write(pieces.concat())),
+            Err(ReactorUnavailable::Gone) => {
+                pieces.iter().for_each(|piece| self.write_to_other_end(piece));
+            }
         }
     }
 
@@ -287,6 +332,7 @@ impl StreamState {
         match self.end() {
             // A clean close means that all data was sent.
             Some(reason) if waited && reason.is_clean() => return Poll::Ready(Ok(())),
+            Some(reason) if self.has_delivered(reason) => return Poll::Ready(Ok(())),
             Some(reason) => return Poll::Ready(Err(StreamError::Lost(reason.clone()))),
             None => {}
         }
@@ -295,6 +341,8 @@ impl StreamState {
             return Poll::Ready(Err(StreamError::WriteEnded));
         }
         let write_paused = self.try_with_reactor(|reactor, id| reactor.must_wait_to_write(id.0));
+        let write_paused =
+            write_paused.or_else(|_| self.try_with_child(|process, _| process.writing_paused()));
         if write_paused.unwrap_or(self.write_paused.get()) {
             self.written.set(0);
             self.waiting.wait(context);
@@ -354,20 +402,9 @@ impl StreamState {
 
     #[inline]
     pub(in crate::stream) fn received(&self, transport: &mut Transport<'_>, data: &[u8]) {
-        match self.incoming.get() {
-            Incoming::Flows | Incoming::Paused => {}
-            Incoming::Unwanted | Incoming::Ended | Incoming::Broken => return,
-        }
-        let mut input = self.input.borrow_mut();
-        input.append(data);
-        drop(input);
-        let unread = self.unread.get() + data.len();
-        self.unread.set(unread);
-        if unread > self.limit.get().saturating_mul(2) {
-            self.incoming.set(Incoming::Paused);
+        if self.add_received(data, self.limit.get().saturating_mul(2)) {
             transport.pause_reading();
         }
-        self.reading.wake();
     }
 
     pub(in crate::stream) fn input_ended(&self) {

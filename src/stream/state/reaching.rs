@@ -82,8 +82,10 @@ impl StreamState {
                 command.apply(transport);
             }
         });
-        if let (Err(ReactorUnavailable::Elsewhere), Some(command)) = (done, command) {
-            self.defer(command);
+        match (done, command) {
+            (Err(ReactorUnavailable::Elsewhere), Some(command)) => self.defer(command),
+            (Err(ReactorUnavailable::Gone), Some(command)) => self.issue_to_other_end(command),
+            _ => {}
         }
     }
 
@@ -99,9 +101,11 @@ impl StreamState {
     }
 
     #[cold]
-    fn run_deferred(&self, reactor: &mut Reactor) {
+    pub(in crate::stream::state) fn run_deferred(&self, reactor: &mut Reactor) {
         let deferred = self.deferred.take();
-        if let Some(id) = self.id.get()
+        if self.other_end.get().is_some() {
+            self.run_deferred_of_child(reactor, deferred);
+        } else if let Some(id) = self.id.get()
             && let Some(mut transport) = reactor.transport(id)
         {
             for command in deferred {

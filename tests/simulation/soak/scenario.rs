@@ -510,8 +510,13 @@ impl Program {
                     acts("Reactor::listen_options");
                     assert_eq!(reactor.connections_of(&listener), []);
                     assert!(reactor.listen_options(&listener).is_some());
+                    acts("Reactor::pause_listening");
+                    acts("Reactor::resume_listening");
+                    reactor.pause_listening(&listener).unwrap();
+                    reactor.resume_listening(&listener).unwrap();
                     reactor.stop_listening(&listener).unwrap();
                     assert!(reactor.stop_listening(&listener).is_err());
+                    assert!(reactor.pause_listening(&listener).is_err());
                 }
             }
             14 | 15 => self.connect_udp(reactor),
