@@ -167,7 +167,13 @@ pub use reactor::{
 // Listening and connecting.
 pub use reactor::{
     Address, BadAddress, ConnectTcp, ConnectUnix, Connector, ConnectorId, ConnectorState, Interface,
-    ListenTcp, ListenUnix, Listener, Lookup, UnixAddress,
+    ListenTcp, ListenUnix, Listener, UnixAddress,
+};
+
+// Looking up host names.
+pub use reactor::{
+    AddressFamily, Answer, Answers, Lookup, NameError, Query, Resolution, Resolve, ResolveError,
+    SystemResolver,
 };
 
 // Datagrams.

@@ -109,7 +109,7 @@
 //! - Combinators: [`gather`] (all results, or the first failure), [`race`] (the first result),
 //!   [`settle_all`] (every outcome).
 //! - Synchronization: [`DeferredLock`], [`DeferredSemaphore`], [`DeferredQueue`].
-//! - Timers and the thread pool: [`defer_later`], [`defer_to_thread`].
+//! - Timers, the thread pool and host names: [`defer_later`], [`defer_to_thread`], [`resolve`].
 //! - Repetition: [`LoopingCall`] calls a function at a fixed interval. [`Cooperator`] runs long
 //!   work in slices.
 //! - Futures: `deferred.await` in a [task](crate::task), and [`Deferred::from_future`] for the
@@ -141,6 +141,7 @@ mod future;
 mod looping_call;
 mod outcome;
 mod queue;
+mod resolve;
 mod resolver;
 mod semaphore;
 mod timeout;
@@ -153,5 +154,6 @@ pub use self::failure::{AlreadyCalled, Failure, FailureKind};
 pub use self::looping_call::{LoopingCall, LoopingError};
 pub use self::outcome::IntoOutcome;
 pub use self::queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
+pub use self::resolve::resolve;
 pub use self::resolver::Resolver;
 pub use self::semaphore::{DeferredLock, DeferredSemaphore, Permit};

@@ -11,9 +11,11 @@
 //!   requested.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Instant;
 
@@ -51,14 +53,28 @@ pub(crate) enum NotAsked {
     NoThread(io::Error),
 }
 
-/// Reason why a look-up found no address, as text.
+/// Error of a resolver: the reason why a look-up found no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NameError {
+pub enum NameError {
     /// The resolver answered that the name has no address.
     NotFound(String),
     /// The resolver could not be asked, or had no definite answer.
     Failed(String),
+    /// The resolver's servers did not answer for this time.
+    TimedOut(Duration),
 }
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NameError::NotFound(why) => write!(f, "no address: {why}"),
+            NameError::Failed(why) => write!(f, "the look-up failed: {why}"),
+            NameError::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
 
 /// The id of one request for the addresses of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

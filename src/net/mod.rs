@@ -48,7 +48,8 @@ pub(crate) use datagram::{
 };
 pub use instant::Instant;
 pub(crate) use instant::nanoseconds;
-pub(crate) use lookups::{Answer, LookedUp, LookupId, LookupProgress, NameError, NotAsked};
+pub use lookups::NameError;
+pub(crate) use lookups::{Answer, LookedUp, LookupId, LookupProgress, NotAsked};
 pub(crate) use open::{Adopt, Buffers, Open, OpenError, OpenStep};
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnFault, SpawnProcess, TerminalSize};
 pub(crate) use process::{Pipes, SpawnError};

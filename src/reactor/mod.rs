@@ -32,6 +32,7 @@ mod listen;
 mod process;
 mod protocol;
 mod registry;
+mod resolve;
 mod settings;
 mod statistics;
 mod threads;
@@ -44,7 +45,6 @@ use std::panic::resume_unwind;
 use std::task::Waker;
 use std::time::SystemTime;
 
-pub use self::connect::lookup::Lookup;
 pub(crate) use self::connect::tcp::literal_address;
 pub use self::connect::tcp::{ConnectTcp, ListenTcp};
 pub use self::connect::unix::{ConnectUnix, ListenUnix};
@@ -69,6 +69,10 @@ pub use self::protocol::{
     BuildContext, ClientFactory, ConnectionGuards, Factory, OnFailure, Producer, ProducerKind, Protocol,
     Shared, factory, shared,
 };
+pub use self::resolve::answers::Answers;
+pub use self::resolve::lookup::Lookup;
+pub use self::resolve::system::SystemResolver;
+pub use self::resolve::{AddressFamily, Answer, Query, Resolution, Resolve, ResolveError};
 pub use self::settings::Settings;
 pub use self::statistics::{CallbackKind, SlowCallback, Statistics};
 pub use self::threads::RemoteHandle;
@@ -78,8 +82,8 @@ pub(crate) use self::turn::NextTurn;
 pub use self::turn::hook::TurnHook;
 pub use self::turn::lifecycle::{Phase, PhaseGuard, SystemEvent, TriggerId};
 pub use crate::net::{
-    Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, ProcessSignal, Signal,
-    SpawnFault, SpawnProcess, TerminalSize, UnixAddress,
+    Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, NameError, ProcessSignal,
+    Signal, SpawnFault, SpawnProcess, TerminalSize, UnixAddress,
 };
 
 use self::connection::read::Receive;

@@ -3,6 +3,7 @@
 
 mod errand;
 mod ledger;
+mod names;
 mod post;
 mod postman;
 mod public;

@@ -21,17 +21,17 @@ const PORT: u16 = 80;
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 /// A client host, and servers that each have one address of the same name, in this order.
-struct Place {
-    simulation: Simulation,
-    here: Host,
-    others: Vec<Host>,
+pub(super) struct Place {
+    pub(super) simulation: Simulation,
+    pub(super) here: Host,
+    pub(super) others: Vec<Host>,
     /// Time and destination of each first handshake packet.
-    asked: Rc<RefCell<Vec<(Instant, SocketAddr)>>>,
+    pub(super) asked: Rc<RefCell<Vec<(Instant, SocketAddr)>>>,
 }
 
 /// The behaviour of a server host.
 #[derive(Clone, Copy, PartialEq)]
-enum Does {
+pub(super) enum Does {
     Listens,
     Refuses,
     Nothing,
@@ -65,7 +65,7 @@ impl Rule for NoRoute {
 
 impl Place {
     /// Creates servers with this behaviour, at IPv6 (6) or IPv4 (4) addresses.
-    fn new(hosts: &[(u8, Does)]) -> Place {
+    pub(super) fn new(hosts: &[(u8, Does)]) -> Place {
         let mut simulation = Simulation::new(1);
         simulation.set_links(Link { latency: Latency::Fixed(ROUND_TRIP / 2), ..Link::default() });
         let here = simulation.host("here");
@@ -90,12 +90,12 @@ impl Place {
         Place { simulation, here, others, asked }
     }
 
-    fn options(&self) -> ConnectTcp {
+    pub(super) fn options(&self) -> ConnectTcp {
         ConnectTcp::new("service", PORT)
     }
 
     /// Connects, and runs until there is an outcome.
-    fn connect(&mut self, options: ConnectTcp) -> Outcome {
+    pub(super) fn connect(&mut self, options: ConnectTcp) -> Outcome {
         let outcome = Rc::<RefCell<Option<Outcome>>>::default();
         let asking = Asking { outcome: Rc::clone(&outcome), began: Instant::default() };
         self.simulation.reactor(self.here).connect_tcp(options, asking).unwrap();
@@ -129,7 +129,7 @@ impl Look for Simulation {
 }
 
 #[derive(Debug)]
-enum Outcome {
+pub(super) enum Outcome {
     /// The peer address, and the duration of the winning attempt alone.
     Made(SocketAddr, Option<Duration>),
     Failed(Reason),
@@ -164,14 +164,14 @@ impl ClientFactory for Asking {
     }
 }
 
-fn made(outcome: Outcome) -> (SocketAddr, Duration) {
+pub(super) fn made(outcome: Outcome) -> (SocketAddr, Duration) {
     match outcome {
         Outcome::Made(peer, took) => (peer, took.unwrap()),
         Outcome::Failed(reason) => panic!("{reason}"),
     }
 }
 
-fn failed(outcome: Outcome) -> Reason {
+pub(super) fn failed(outcome: Outcome) -> Reason {
     match outcome {
         Outcome::Failed(reason) => reason,
         Outcome::Made(peer, _) => panic!("{peer}"),

@@ -4,17 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::net::{Close, Instant, OpenStep, Readiness, Token};
-use crate::reactor::connect::happy_eyeballs::{Attempt, HappyEyeballs, RankedFailure, interleaved};
-use crate::reactor::connect::lookup::Overdue;
+use crate::reactor::connect::happy_eyeballs::{Attempt, HappyEyeballs, RESOLUTION_DELAY, RankedFailure};
 use crate::reactor::connect::{ConnectOptions, Phase};
 use crate::reactor::connection::Connection;
 use crate::reactor::connection::options::StreamOptions;
 use crate::reactor::error::Error;
 use crate::reactor::protocol::build_context::{Built, build, build_protocol};
 use crate::reactor::registry::Source;
+use crate::reactor::resolve::lookup::{Overdue, Receiver};
 use crate::reactor::turn::queues::Callback;
 use crate::reactor::{
-    Address, CallbackKind, ClientFactory, Connector, Protocol, Reactor, Reason, Result, SystemError,
+    Address, CallbackKind, ClientFactory, Connector, Protocol, Query, Reactor, Reason, Result, SystemError,
     TimedCall,
 };
 
@@ -63,8 +63,8 @@ impl Reactor {
         if !matches!(slot.phase, Phase::Starting) {
             return;
         }
-        let deadline = now + slot.options.timeout();
-        slot.timeout = Some(self.timers.set(deadline, TimedCall::ConnectTimeout(token)));
+        let timeout = slot.options.timeout();
+        slot.timeout = Some(self.timers.set(now + timeout, TimedCall::ConnectTimeout(token)));
         let attempt = slot.attempt;
         let (host, port) = match &slot.options {
             ConnectOptions::Tcp(options) => (options.host.clone(), options.port),
@@ -78,10 +78,8 @@ impl Reactor {
             Some(Err(reason)) => return self.connector_failed(token, &reason),
             None => {}
         }
-        let answered = move |reactor: &mut Reactor, began, found| {
-            reactor.resolved(token, attempt, began, found);
-        };
-        match self.start_lookup(&host, port, Box::new(answered)) {
+        let query = Query { timeout, ..Query::new(host.clone(), port) };
+        match self.start_lookup(query, Receiver::Connector(token, attempt)) {
             Ok(lookup) => {
                 if let Some(slot) = self.registry.connector_mut(token) {
                     slot.phase = Phase::Resolving(lookup);
@@ -94,27 +92,45 @@ impl Reactor {
         }
     }
 
-    fn resolved(
+    /// Handles a look-up that found no address.
+    pub(in crate::reactor) fn connector_unresolved(&mut self, token: Token, attempt: u32, reason: Reason) {
+        if let Some(slot) = self.registry.connector(token)
+            && slot.attempt == attempt
+            && matches!(slot.phase, Phase::Resolving(_))
+        {
+            // Queued: this runs inside a call from a thread.
+            self.fail_soon(token, reason);
+        }
+    }
+
+    /// Handles addresses of a look-up. The resolver was asked at `began`. With the last answer,
+    /// there may be none.
+    pub(in crate::reactor) fn connector_resolved(
         &mut self,
         token: Token,
         attempt: u32,
         began: Instant,
-        found: Result<Vec<SocketAddr>, Reason>,
+        addresses: Vec<SocketAddr>,
+        is_last: bool,
     ) {
-        let Some(slot) = self.registry.connector_mut(token) else {
+        let now = self.now();
+        let Some(slot) = self.registry.connector_mut(token).filter(|slot| slot.attempt == attempt) else {
             return;
         };
-        if slot.attempt != attempt || !matches!(slot.phase, Phase::Resolving(_)) {
-            return;
-        }
-        match found {
-            Ok(addresses) => {
-                let bind = match &slot.options {
-                    ConnectOptions::Tcp(options) => options.bind,
-                    ConnectOptions::Unix(_) => None,
-                };
+        let bind = match &slot.options {
+            ConnectOptions::Tcp(options) => options.bind,
+            ConnectOptions::Unix(_) => None,
+        };
+        match &mut slot.phase {
+            Phase::Resolving(lookup) => {
+                let mut race = HappyEyeballs::resolving(*lookup, bind);
+                race.add(addresses);
+                if is_last {
+                    race.end_lookup();
+                }
+                let awaits_ipv6 = race.awaits_ipv6();
+                slot.phase = Phase::Connecting(Box::new(race));
                 let (timeout, limit) = (slot.timeout, slot.options.timeout());
-                let now = self.now();
                 if let Some(timeout) = timeout
                     && let Some(due) = self.timers.due(timeout)
                 {
@@ -124,10 +140,19 @@ impl Reactor {
                     let due = due.max(began + limit);
                     self.timers.reset(timeout, if due <= now { now + limit } else { due });
                 }
-                self.start_race(token, interleaved(addresses, bind).into_iter().map(Address::Tcp));
+                match awaits_ipv6 {
+                    true => self.start_next_after(token, now + RESOLUTION_DELAY),
+                    false => self.start_next_attempt(token),
+                }
             }
-            // Queued: this runs inside the callback that delivered the answer.
-            Err(reason) => self.fail_soon(token, reason),
+            Phase::Connecting(race) => {
+                race.add(addresses);
+                if is_last {
+                    race.end_lookup();
+                }
+                self.continue_race(token);
+            }
+            _ => {}
         }
     }
 
@@ -145,8 +170,22 @@ impl Reactor {
         }
     }
 
-    /// Starts an attempt to the next address. If there is none and no attempt is in progress, all
-    /// have failed.
+    /// Continues after addresses have arrived, or after the last of them.
+    fn continue_race(&mut self, token: Token) {
+        let now = self.net.now();
+        let Some(race) = self.race(token) else { return };
+        match race.next_at {
+            _ if race.awaits_ipv6() => {}
+            // The first attempt, or the next after a failure.
+            None => self.start_next_attempt(token),
+            Some(_) if race.next.is_some() || race.waiting.is_empty() || !race.has_room() => {}
+            Some(at) if at > now => self.start_next_after(token, at),
+            Some(_) => self.start_next_attempt(token),
+        }
+    }
+
+    /// Starts an attempt to the next address. If there is none, no attempt is in progress and no
+    /// further address can arrive, all have failed.
     fn start_next_attempt(&mut self, token: Token) {
         while let Some(slot) = self.registry.connector_mut(token)
             && let Phase::Connecting(race) = &mut slot.phase
@@ -157,7 +196,7 @@ impl Reactor {
             if !race.has_room() {
                 return;
             }
-            let Some(address) = race.waiting.pop_front() else {
+            let Some(address) = race.pop() else {
                 break;
             };
             let Some(open) = slot.options.open(&address) else {
@@ -174,6 +213,7 @@ impl Reactor {
                 Ok(()) => {
                     if let Some(race) = self.race(token) {
                         race.attempts.push(Attempt { token: attempt, began });
+                        race.next_at = Some(began + delay);
                         if !race.waiting.is_empty() {
                             self.start_next_after(token, began + delay);
                         }
@@ -197,12 +237,14 @@ impl Reactor {
                     if let Some(race) = self.race(token) {
                         let is_ipv6 = matches!(address, Address::Tcp(address) if address.is_ipv6());
                         RankedFailure::note_opening(&mut race.failure, &failed, is_ipv6);
+                        race.next_at = None;
                     }
                 }
             }
         }
         if let Some(race) = self.race(token)
             && race.attempts.is_empty()
+            && race.lookup.is_none()
         {
             let nothing_to_try = || {
                 let error = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -286,6 +328,7 @@ impl Reactor {
         self.registry.remove(attempt);
         if let Some(race) = self.race(connector) {
             race.remove(attempt);
+            race.next_at = None;
             RankedFailure::note(&mut race.failure, failed);
         }
         self.start_next_attempt(connector);
@@ -422,10 +465,13 @@ impl Reactor {
         }
     }
 
-    /// Closes all attempts in progress, without a callback.
+    /// Closes all attempts in progress and cancels the look-up, without a callback.
     fn end_race(&mut self, race: &HappyEyeballs) {
         if let Some(timer) = race.next {
             self.timers.cancel(timer);
+        }
+        if let Some(lookup) = race.lookup {
+            self.cancel_lookup(lookup);
         }
         for attempt in &race.attempts {
             self.net.close(attempt.token, Close::Graceful);

@@ -4,6 +4,9 @@
 //! The address families alternate, starting with that of the resolver's first address. Each address
 //! has a head start before the next attempt begins. When an attempt fails, the next begins at once.
 //! The first connection wins.
+//!
+//! Addresses may arrive while the race runs. They join the ones that wait. If IPv4 addresses arrive
+//! first, the first attempt waits a moment for IPv6 addresses.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::net::{Instant, OpenError, OpenStep, Token};
-use crate::reactor::{Address, DelayedCall, Reason};
+use crate::reactor::{Address, DelayedCall, Lookup, Reason};
 
 /// The attempts of a connector at one connection.
 pub(in crate::reactor) struct HappyEyeballs {
@@ -19,8 +22,19 @@ pub(in crate::reactor) struct HappyEyeballs {
     pub(in crate::reactor) waiting: VecDeque<Address>,
     /// Attempts in progress, the earliest first.
     pub(in crate::reactor) attempts: Vec<Attempt>,
-    /// The timer for the next attempt if none fails.
+    /// The timer for the next attempt if none fails. Before the first attempt, the timer of the
+    /// wait for IPv6 addresses.
     pub(in crate::reactor) next: Option<DelayedCall>,
+    /// The end of the head start of the last attempt; `None` when that has failed.
+    pub(in crate::reactor) next_at: Option<Instant>,
+    /// The look-up, while further addresses may arrive.
+    pub(in crate::reactor) lookup: Option<Lookup>,
+    /// The family of the last address that was tried.
+    last_family: Option<Family>,
+    /// The family of the local address, which limits the attempts to it.
+    bind: Option<Family>,
+    /// Addresses of the other family than `bind`. They are tried only if there are no others.
+    unbindable: Vec<SocketAddr>,
     /// The failure of the highest rank so far.
     pub(in crate::reactor) failure: Option<RankedFailure>,
 }
@@ -60,8 +74,67 @@ enum Rank {
 
 impl HappyEyeballs {
     pub(in crate::reactor) fn new(waiting: impl IntoIterator<Item = Address>) -> HappyEyeballs {
-        let waiting = waiting.into_iter().collect();
-        HappyEyeballs { waiting, attempts: Vec::new(), next: None, failure: None }
+        HappyEyeballs {
+            waiting: waiting.into_iter().collect(),
+            attempts: Vec::new(),
+            next: None,
+            next_at: None,
+            lookup: None,
+            last_family: None,
+            bind: None,
+            unbindable: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// A race whose addresses arrive from `lookup`. A local address limits the attempts to its own
+    /// family, unless there are no such addresses.
+    pub(in crate::reactor) fn resolving(lookup: Lookup, bind: Option<SocketAddr>) -> HappyEyeballs {
+        let bind = bind.map(Family::of);
+        HappyEyeballs { lookup: Some(lookup), bind, ..HappyEyeballs::new([]) }
+    }
+
+    /// Adds addresses, in the resolver's order. The families alternate among all that wait.
+    pub(in crate::reactor) fn add(&mut self, found: Vec<SocketAddr>) {
+        let bindable = |address: &SocketAddr| self.bind.is_none_or(|bind| bind == Family::of(*address));
+        let (found, unbindable): (Vec<_>, Vec<_>) = found.into_iter().partition(bindable);
+        self.unbindable.extend(unbindable);
+        let has_ipv6 = found.iter().any(SocketAddr::is_ipv6);
+        let first = match (self.last_family, self.waiting.front()) {
+            (Some(last), _) => last.other(),
+            // IPv6 addresses that arrive before the first attempt are preferred.
+            (None, Some(_)) if has_ipv6 => Family::Ipv6,
+            (None, Some(front)) => Family::of_address(front),
+            (None, None) => found.first().map_or(Family::Ipv6, |first| Family::of(*first)),
+        };
+        let all = std::mem::take(&mut self.waiting).into_iter().chain(found.into_iter().map(Address::Tcp));
+        self.waiting = interleaved(all, first);
+    }
+
+    /// Notes that no further addresses arrive.
+    pub(in crate::reactor) fn end_lookup(&mut self) {
+        self.lookup = None;
+        if self.last_family.is_none() && self.waiting.is_empty() {
+            self.bind = None;
+            let unbindable = std::mem::take(&mut self.unbindable);
+            self.add(unbindable);
+        }
+    }
+
+    /// Removes the next address to try.
+    pub(in crate::reactor) fn pop(&mut self) -> Option<Address> {
+        let address = self.waiting.pop_front()?;
+        self.last_family = Some(Family::of_address(&address));
+        Some(address)
+    }
+
+    /// Whether the first attempt waits for IPv6 addresses. (RFC 8305, 3.)
+    pub(in crate::reactor) fn awaits_ipv6(&self) -> bool {
+        let ipv4 = |address: &Address| Family::of_address(address) == Family::Ipv4;
+        self.lookup.is_some()
+            && self.last_family.is_none()
+            && self.bind != Some(Family::Ipv4)
+            && self.waiting.iter().all(ipv4)
     }
 
     /// Whether another attempt may begin.
@@ -125,17 +198,37 @@ impl Rank {
     }
 }
 
-/// Alternates the families, each in the resolver's order. A local address limits the attempts to
-/// its own family, unless there are no such addresses.
-pub(in crate::reactor) fn interleaved(found: Vec<SocketAddr>, bind: Option<SocketAddr>) -> Vec<SocketAddr> {
-    let of_bind = |address: &SocketAddr| bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
-    let any = found.iter().any(of_bind);
-    let first = found.first().is_some_and(SocketAddr::is_ipv4);
-    let usable = found.into_iter().filter(|address| !any || of_bind(address));
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Ipv4,
+    /// Also stands for UNIX addresses, of which a race has only one.
+    Ipv6,
+}
+
+impl Family {
+    fn of(address: SocketAddr) -> Family {
+        if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 }
+    }
+
+    fn of_address(address: &Address) -> Family {
+        address.socket_address().map_or(Family::Ipv6, Family::of)
+    }
+
+    fn other(self) -> Family {
+        match self {
+            Family::Ipv4 => Family::Ipv6,
+            Family::Ipv6 => Family::Ipv4,
+        }
+    }
+}
+
+/// Alternates the families, each in its order. `first` begins.
+fn interleaved(addresses: impl Iterator<Item = Address>, first: Family) -> VecDeque<Address> {
     let (begins, follows): (VecDeque<_>, VecDeque<_>) =
-        usable.partition(|address| address.is_ipv4() == first);
+        addresses.partition(|address| Family::of_address(address) == first);
     let mut families = [begins, follows];
-    let mut order = Vec::new();
+    let mut order = VecDeque::new();
     while families.iter().any(|family| !family.is_empty()) {
         order.extend(families.iter_mut().filter_map(VecDeque::pop_front));
     }
@@ -149,15 +242,75 @@ const MAX_ATTEMPTS: usize = 16;
 /// The minimum head start. (RFC 8305, 5: it MUST NOT be shorter.)
 pub(in crate::reactor) const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
+/// Time for which the first attempt waits for IPv6 addresses when IPv4 addresses arrived first.
+/// (RFC 8305, 3: the Resolution Delay, recommended 50 ms.)
+pub(in crate::reactor) const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rustix::io::Errno;
 
+    fn addresses(text: &str) -> Vec<SocketAddr> {
+        text.split(' ').filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn race(bind: Option<&str>) -> HappyEyeballs {
+        HappyEyeballs::resolving(Lookup::of_test(), bind.map(|bind| bind.parse().unwrap()))
+    }
+
+    /// The addresses of a race in the order in which they are tried.
+    fn rest(race: &mut HappyEyeballs) -> String {
+        let order: Vec<_> = std::iter::from_fn(|| race.pop()).collect();
+        let texts = order.iter().map(|address| address.socket_address().unwrap().to_string());
+        texts.collect::<Vec<_>>().join(" ")
+    }
+
     fn order(found: &str, bind: Option<&str>) -> String {
-        let found = found.split(' ').filter(|text| !text.is_empty()).map(|text| text.parse().unwrap());
-        let order = interleaved(found.collect(), bind.map(|bind| bind.parse().unwrap()));
-        order.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ")
+        let mut race = race(bind);
+        race.add(addresses(found));
+        race.end_lookup();
+        rest(&mut race)
+    }
+
+    #[test]
+    fn late_addresses_take_turns_with_those_that_wait() {
+        let mut late = race(None);
+        late.add(addresses("1.1.1.1:1 2.2.2.2:1 3.3.3.3:1"));
+        assert!(late.awaits_ipv6());
+        assert_eq!(late.pop().unwrap().to_string(), "1.1.1.1:1");
+        assert!(!late.awaits_ipv6(), "the first attempt has begun");
+        late.add(addresses("[::1]:1 [::2]:1"));
+        assert_eq!(rest(&mut late), "[::1]:1 2.2.2.2:1 [::2]:1 3.3.3.3:1");
+        late.add(addresses("[::3]:1 4.4.4.4:1"));
+        assert_eq!(rest(&mut late), "[::3]:1 4.4.4.4:1", "the last was IPv4");
+    }
+
+    #[test]
+    fn ipv6_begins_if_it_arrives_before_the_first_attempt() {
+        let mut race = race(None);
+        race.add(addresses("1.1.1.1:1 2.2.2.2:1"));
+        race.add(addresses("[::1]:1"));
+        assert!(!race.awaits_ipv6());
+        assert_eq!(rest(&mut race), "[::1]:1 1.1.1.1:1 2.2.2.2:1");
+    }
+
+    #[test]
+    fn only_an_unfinished_lookup_delays_the_first_attempt() {
+        let mut ended = race(None);
+        ended.add(addresses("1.1.1.1:1"));
+        ended.end_lookup();
+        assert!(!ended.awaits_ipv6());
+        let mut bound = race(Some("127.0.0.1:0"));
+        bound.add(addresses("1.1.1.1:1"));
+        assert!(!bound.awaits_ipv6(), "IPv6 could not be used");
+        // Addresses of the other family are kept until it is certain that there are no others.
+        let mut waits = race(Some("[::1]:0"));
+        waits.add(addresses("1.1.1.1:1"));
+        assert!(waits.waiting.is_empty());
+        waits.add(addresses("[::2]:1"));
+        waits.end_lookup();
+        assert_eq!(rest(&mut waits), "[::2]:1");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 pub(in crate::reactor) mod attempt;
 pub(in crate::reactor) mod happy_eyeballs;
-pub(in crate::reactor) mod lookup;
 pub(in crate::reactor) mod tcp;
 pub(in crate::reactor) mod unix;
 use std::time::Duration;
@@ -237,9 +236,11 @@ impl Reactor {
     /// `address` is text (`"localhost:80"`, `"[::1]:80"`), a `SocketAddr`, `(host, port)` or a
     /// [`ConnectTcp`].
     ///
-    /// A host name is [looked up](Reactor::resolve) by the system's resolver on a thread. Its
+    /// A host name is looked up by the [resolver](Reactor::set_resolver) of the reactor. Its
     /// addresses race (RFC 8305, happy eyeballs):
-    /// - IPv6 and IPv4 addresses alternate.
+    /// - IPv6 and IPv4 addresses alternate. Those that the resolver finds late join the race.
+    /// - The first attempt to an IPv4 address waits for IPv6 addresses, until the look-up has ended
+    ///   or for 50 ms.
     /// - Each address has a [head start](ConnectTcp::attempt_delay). When an attempt fails, the
     ///   next begins at once.
     /// - The first connection wins. The others are closed without a callback.

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slab::Slab;
 
 use crate::net::Wake;
-use crate::reactor::connect::lookup::PendingLookups;
 use crate::reactor::error::{JobPanicked, panic_message};
+use crate::reactor::resolve::lookup::PendingLookups;
 use crate::reactor::{CallbackKind, Error, Reactor, Result};
 
 /// A clonable handle to a reactor that other threads can use.
