@@ -154,7 +154,7 @@ pub mod guide;
 // The loop.
 pub use reactor::{
     Completion, DelayedCall, Error, Handle, Instant, JobPanicked, Phase, PhaseGuard, Reactor, RemoteHandle,
-    Result, Settings, Signal, SystemEvent, TriggerId, TurnHook,
+    Result, Settings, Signal, SystemEvent, TriggerId, TurnHook, WallClock,
 };
 
 // Connections: protocols, their factories, layers below them.
@@ -186,6 +186,9 @@ pub use reactor::{
     ChildStream, ExitReason, OutputError, OutputErrorKind, OutputOptions, ProcessId, ProcessOutput,
     ProcessProtocol, ProcessSignal, ProcessTransport, SpawnFault, SpawnProcess, TerminalSize,
 };
+
+// Watched descriptors of other code.
+pub use reactor::{FdId, FdInterest, FdProtocol, FdTransport};
 
 // Statistics of the loop.
 pub use reactor::{CallbackKind, SlowCallback, Statistics};

@@ -161,6 +161,13 @@ macro_rules! callbacks {
             let _ = transport;
         }
 
+        /// Called once when the reactor stops gracefully. The handler should finish its work and
+        /// close the connection, now or later. See
+        /// [`Protocol::drain`](crate::Protocol::drain). Default: closes the connection.
+        fn drain(&mut self, transport: &mut $transport) {
+            transport.lose_connection();
+        }
+
         /// Called when the connection has ended. Undelivered data is lost, unless it is taken here.
         fn connection_lost(&mut self, transport: &mut $transport, reason: &crate::Reason) {
             let _ = (transport, reason);
@@ -244,6 +251,10 @@ macro_rules! protocol {
 
             fn resume_writing(&mut self, transport: &mut crate::Transport<'_>) {
                 self.with(transport, |handler, transport| handler.resume_writing(transport));
+            }
+
+            fn drain(&mut self, transport: &mut crate::Transport<'_>) {
+                self.with(transport, |handler, transport| handler.drain(transport));
             }
 
             fn connection_lost(&mut self, transport: &mut crate::Transport<'_>, reason: &crate::Reason) {

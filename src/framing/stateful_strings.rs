@@ -112,6 +112,10 @@ impl<H: StatefulStringReceiver> StringReceiver for H {
         StatefulStringReceiver::resume_writing(self, transport);
     }
 
+    fn drain(&mut self, transport: &mut FrameTransport<'_>) {
+        StatefulStringReceiver::drain(self, transport);
+    }
+
     fn connection_lost(&mut self, transport: &mut FrameTransport<'_>, reason: &Reason) {
         StatefulStringReceiver::connection_lost(self, transport, reason);
     }

@@ -5,6 +5,7 @@
 //! | [`coming_from`] | names of Twisted, asyncio and tokio, and their names here |
 //! | [`commands`] | the `twistor` command: options, output, exit codes |
 //! | [`framings`] | framings of your own, for handlers, tasks and tests; connections joined to one another |
+//! | [`embedding`] | a reactor inside another event loop; descriptors of other code |
 //! | [`testing`] | tests of protocols: test doubles, simulated networks, many seeds |
 //! | [`internals`] | how the loop works, drawn with the files on each path |
 //! | [`performance`] | measurements, and the commands that made them |
@@ -17,6 +18,9 @@ pub mod commands {}
 
 #[doc = include_str!("framings.md")]
 pub mod framings {}
+
+#[doc = include_str!("embedding.md")]
+pub mod embedding {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

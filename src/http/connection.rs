@@ -22,6 +22,8 @@ pub(super) struct Connection {
     exchange: Option<Pending>,
     /// Timer that closes an idle connection.
     idle: Option<DelayedCall>,
+    /// The reactor stops: the connection is not kept after the response.
+    draining: bool,
 }
 
 impl Attempt {
@@ -38,6 +40,7 @@ impl Factory for Attempt {
             reader: ResponseReader::new(self.client.limits()),
             exchange: Some(Rc::clone(&self.exchange)),
             idle: None,
+            draining: false,
         }))
     }
 }
@@ -107,7 +110,7 @@ impl Protocol for Connection {
         match self.reader.feed(&mut data) {
             Ok(None) => {}
             Ok(Some(response)) => {
-                match response.keep_alive && data.is_empty() {
+                match response.keep_alive && data.is_empty() && !self.draining {
                     true => self.keep_idle(transport),
                     false => transport.lose_connection(),
                 }
@@ -129,6 +132,15 @@ impl Protocol for Connection {
         }
         self.client.forget(transport.id());
         transport.lose_connection();
+    }
+
+    /// A request in flight is completed first.
+    fn drain(&mut self, transport: &mut Transport<'_>) {
+        self.draining = true;
+        if self.exchange.is_none() {
+            self.client.forget(transport.id());
+            transport.lose_connection();
+        }
     }
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {

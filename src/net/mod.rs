@@ -33,12 +33,13 @@ pub(crate) mod os;
 mod process;
 mod signal;
 pub(crate) mod system;
+mod wall_clock;
 pub(crate) mod zone;
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -54,6 +55,7 @@ pub(crate) use open::{Adopt, Buffers, Open, OpenError, OpenStep};
 pub use process::{ChildStream, ExitReason, ProcessSignal, SpawnFault, SpawnProcess, TerminalSize};
 pub(crate) use process::{Pipes, SpawnError};
 pub use signal::Signal;
+pub use wall_clock::WallClock;
 
 /// A network driver: the system calls that the reactor makes.
 pub(crate) trait Net {
@@ -62,6 +64,9 @@ pub(crate) trait Net {
 
     /// Calendar time, which may jump either way.
     fn wall(&self) -> SystemTime;
+
+    /// The same clock for other threads.
+    fn wall_clock(&self) -> WallClock;
 
     /// 64 unpredictable bits.
     fn random(&mut self) -> u64;
@@ -100,6 +105,29 @@ pub(crate) trait Net {
     fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
         let _ = socket;
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Registers a descriptor of other code with the poll, for readiness of this kind. Closes the
+    /// descriptor on failure.
+    fn watch(&mut self, token: Token, descriptor: OwnedFd, interest: Readiness) -> io::Result<()> {
+        let _ = (token, descriptor, interest);
+        Err(no_descriptors())
+    }
+
+    /// The descriptor of [`watch`](Net::watch).
+    fn watched_fd(&self, token: Token) -> io::Result<BorrowedFd<'_>> {
+        let _ = token;
+        Err(no_descriptors())
+    }
+
+    /// The descriptor of the poll itself, which is readable when a poll would report an event.
+    fn poll_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        Err(no_descriptors())
+    }
+
+    /// Whether the next poll reports events that [`poll_fd`](Net::poll_fd) does not show.
+    fn has_events(&self) -> bool {
+        false
     }
 
     /// Starts a child process, registers its pipes with the poll, and returns its process ID. The
@@ -245,6 +273,11 @@ pub(crate) trait Net {
 
     /// The progress of a look-up.
     fn lookup_progress(&self, lookup: LookupId) -> LookupProgress;
+}
+
+/// The error of a driver without descriptors.
+fn no_descriptors() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a simulated network has no descriptors")
 }
 
 /// Limits on the threads of a process.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::net::{
     Accepted, Address, Answer, Close, Event, Instant, Job, LookupId, LookupProgress, Net, NotAsked, Open,
-    OpenError, OpenStep, RecvBatch, SocketOption, Token, Transmit, Wake, Watch,
+    OpenError, OpenStep, RecvBatch, SocketOption, Token, Transmit, Wake, WallClock, Watch,
 };
 
 /// A driver whose calls all fail. Its clock stands at zero, and waking it has no effect.
@@ -20,6 +20,10 @@ impl Net for NullDriver {
 
     fn wall(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH
+    }
+
+    fn wall_clock(&self) -> WallClock {
+        WallClock::new(|| SystemTime::UNIX_EPOCH)
     }
 
     fn random(&mut self) -> u64 {

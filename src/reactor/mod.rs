@@ -25,6 +25,7 @@ mod connect;
 pub(crate) mod connection;
 mod conversions;
 mod datagram;
+mod descriptor;
 mod error;
 mod handle;
 mod layer;
@@ -54,6 +55,8 @@ pub use self::datagram::DatagramProtocol;
 pub use self::datagram::connect::ConnectUdp;
 pub use self::datagram::options::{ListenUdp, ListenUnixDatagram};
 pub use self::datagram::transport::{DatagramId, DatagramTransport};
+pub use self::descriptor::transport::{FdId, FdTransport};
+pub use self::descriptor::{FdInterest, FdProtocol};
 pub(crate) use self::error::panic_message;
 pub use self::error::protocol_error::ProtocolError;
 pub use self::error::reason::{Reason, SystemError};
@@ -83,7 +86,7 @@ pub use self::turn::hook::TurnHook;
 pub use self::turn::lifecycle::{Phase, PhaseGuard, SystemEvent, TriggerId};
 pub use crate::net::{
     Address, BadAddress, ChildStream, Credentials, ExitReason, Instant, Interface, NameError, ProcessSignal,
-    Signal, SpawnFault, SpawnProcess, TerminalSize, UnixAddress,
+    Signal, SpawnFault, SpawnProcess, TerminalSize, UnixAddress, WallClock,
 };
 
 use self::connection::read::Receive;
@@ -135,7 +138,8 @@ pub struct Reactor {
     clock: Cell<Option<Instant>>,
     settings: Settings,
     statistics: Statistics,
-    /// Connections, listeners, connectors, datagram sockets and processes, by token.
+    /// Connections, listeners, connectors, datagram sockets, processes and watched descriptors, by
+    /// token.
     registry: Registry,
     timers: Timers<TimedCall>,
     queues: Queues,
@@ -272,6 +276,11 @@ impl Reactor {
         self.net.wall()
     }
 
+    /// The calendar time as a value that other threads can keep, for code without a reactor.
+    pub fn wall_clock(&self) -> WallClock {
+        self.net.wall_clock()
+    }
+
     /// 64 random bits from the operating system.
     pub fn random(&mut self) -> u64 {
         self.net.random()
@@ -334,8 +343,8 @@ impl Reactor {
     }
 
     /// The number of resources in use, for leak checks: connections, listeners, connectors and
-    /// their attempts, datagram sockets, processes, jobs whose result is pending, look-ups and
-    /// tasks.
+    /// their attempts, datagram sockets, processes, watched descriptors, jobs whose result is
+    /// pending, look-ups and tasks.
     pub fn resource_count(&self) -> usize {
         self.registry.len()
             + self.threads.jobs.len()

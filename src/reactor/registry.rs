@@ -1,5 +1,5 @@
-//! The table of all sources: connections, attempts, listeners, connectors, datagram sockets and
-//! processes.
+//! The table of all sources: connections, attempts, listeners, connectors, datagram sockets,
+//! processes and watched descriptors.
 
 use slab::Slab;
 
@@ -7,6 +7,7 @@ use crate::net::Token;
 use crate::reactor::connect::ConnectorSlot;
 use crate::reactor::connection::{Connection, State};
 use crate::reactor::datagram::DatagramSlot;
+use crate::reactor::descriptor::FdSlot;
 use crate::reactor::listen::ListenerSlot;
 use crate::reactor::process::ProcessSlot;
 use crate::reactor::{Handle, Reactor};
@@ -20,6 +21,7 @@ pub(crate) enum Source {
     Connector(Box<ConnectorSlot>),
     Datagram(Box<DatagramSlot>),
     Process(Box<ProcessSlot>),
+    Descriptor(Box<FdSlot>),
 }
 
 /// All sources by index. A token of an old generation finds nothing.
@@ -128,6 +130,20 @@ impl Registry {
         }
     }
 
+    pub(in crate::reactor) fn descriptor(&self, token: Token) -> Option<&FdSlot> {
+        match self.get(token) {
+            Some(Source::Descriptor(descriptor)) => Some(descriptor),
+            _ => None,
+        }
+    }
+
+    pub(in crate::reactor) fn descriptor_mut(&mut self, token: Token) -> Option<&mut FdSlot> {
+        match self.get_mut(token) {
+            Some(Source::Descriptor(descriptor)) => Some(descriptor),
+            _ => None,
+        }
+    }
+
     pub(in crate::reactor) fn process(&self, token: Token) -> Option<&ProcessSlot> {
         match self.get(token) {
             Some(Source::Process(process)) => Some(process),
@@ -199,6 +215,7 @@ impl Reactor {
             Source::Listener(listener) => format!("a listener on {}", listener.address()),
             Source::Connector(connector) => format!("a connector to {}", connector.destination),
             Source::Datagram(datagram) => format!("a datagram socket at {}", datagram.host),
+            Source::Descriptor(_) => "a watched descriptor".to_owned(),
             Source::Process(process) => format!("the child process {}: {}", process.number, process.program),
         });
         let jobs =

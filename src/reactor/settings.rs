@@ -67,7 +67,8 @@ pub struct Settings {
     /// was sent. It prevents a reset that would destroy sent data. The total is at most five times
     /// this. Zero disables it. Default: 2 s.
     pub linger: Duration,
-    /// Time that [`stop_gracefully`](crate::Reactor::stop_gracefully) grants for sending unsent
+    /// Time that [`stop_gracefully`](crate::Reactor::stop_gracefully) grants protocols for
+    /// finishing their work ([`Protocol::drain`](crate::Protocol::drain)) and for sending unsent
     /// data. Before that, a future of [`block_on`](crate::block_on()) that awaits
     /// [`stopping`](crate::task::stopping()) is granted the same time to end. The drop of a reactor
     /// waits at most this time for running jobs of [`call_in_thread`], however it was stopped.

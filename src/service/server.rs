@@ -66,8 +66,11 @@ impl StreamServerService {
     }
 
     /// Makes the stop wait, after the port is closed, until all connections have closed.
-    /// Connections that are open after `limit` are aborted. Default: the service has stopped when
-    /// the port is closed.
+    /// Connections that are open after `limit` are aborted. They work on meanwhile, and their
+    /// protocols are not asked to finish.
+    ///
+    /// Default: the service has stopped when the port is closed. When the program stops, the
+    /// reactor then asks each protocol to finish ([`Protocol::drain`](crate::Protocol::drain)).
     pub fn graceful(self, limit: Duration) -> StreamServerService {
         self.server.borrow_mut().graceful_limit = Some(limit);
         self

@@ -1,18 +1,19 @@
 //! The simulated network as a [`Net`]: the system calls of one process.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::net::lookups::Lookups;
 use crate::net::{
     Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Instant, Job, LookupId, LookupProgress,
     Net, NotAsked, Open, OpenError, Pipes, ProcessSignal, RecvBatch, SocketOption, SpawnError, SpawnProcess,
-    ThreadLimits, Token, Transmit, UnixAddress, Wake, Watch, nanoseconds,
+    ThreadLimits, Token, Transmit, UnixAddress, Wake, WallClock, Watch, nanoseconds,
 };
 use crate::sim::network::program::Children;
 use crate::sim::network::rule::{CallKind, Verdict};
@@ -28,6 +29,8 @@ pub(crate) struct SimNet {
     world: Rc<RefCell<World>>,
     process: u32,
     children: Children,
+    /// The calendar time as [`Net::wall_clock`] shows it, in nanoseconds since `ORIGIN`.
+    shown_wall: OnceCell<Arc<AtomicI64>>,
 }
 
 impl SimNet {
@@ -41,11 +44,78 @@ impl SimNet {
     /// Creates a process that a scheduler gives its turns to.
     pub(crate) fn scheduled(network: &Network, host: crate::sim::Host, limits: ThreadLimits) -> SimNet {
         let process = network.world.borrow_mut().add_process(host.0, limits);
-        SimNet { world: Rc::clone(&network.world), process, children: Children::default() }
+        SimNet {
+            world: Rc::clone(&network.world),
+            process,
+            children: Children::default(),
+            shown_wall: OnceCell::new(),
+        }
     }
 
     pub(crate) fn process(&self) -> u32 {
         self.process
+    }
+
+    /// The calendar time of the host, in nanoseconds since `ORIGIN`.
+    fn calendar(&self) -> i64 {
+        let world = self.world.borrow();
+        let host = world.process(self.process).host;
+        let passed = world.monotonic(self.process) as i64;
+        passed.saturating_add(world.host(host).clock.stepped)
+    }
+
+    /// Makes the wall clocks of other threads show the time of this process.
+    fn show_wall(&self) {
+        if let Some(shown) = self.shown_wall.get() {
+            shown.store(self.calendar(), Ordering::Relaxed);
+        }
+    }
+
+    /// Waits for events, as [`Net::poll`].
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        let mut world = self.world.borrow_mut();
+        let verdict = world.before(self.process, CallKind::Poll, 0);
+        if let Verdict::Fail(errno) = verdict {
+            world.note_call(self.process, About::NOTHING, CallKind::Poll, -i64::from(errno.raw()));
+            return Err(errno.into());
+        }
+        let deadline = world.start_waiting(self.process, timeout);
+        let began = world.now;
+        loop {
+            world.catch_up();
+            if !world.due.is_empty() {
+                let due = std::mem::take(&mut world.due);
+                drop(world);
+                due.into_iter().for_each(run);
+                world = self.world.borrow_mut();
+                continue;
+            }
+            let process = world.process(self.process);
+            if process.has_pending()
+                || !process.unscheduled
+                || deadline.is_some_and(|deadline| deadline <= world.now)
+            {
+                break;
+            }
+            match [deadline, world.events.next()].into_iter().flatten().min() {
+                Some(next) => world.advance_to(next),
+                None => return Err(io::Error::other(world.describe_waiting())),
+            }
+        }
+        if world.now == began && world.process(self.process).unscheduled {
+            // Virtual time advances even if the loop is always busy. It advances before the next
+            // poll, so that the current turn happens at the current time.
+            world.process_mut(self.process).poll_delay = BUSY_TURN;
+        }
+        let silent = !world.process(self.process).has_pending()
+            && deadline.is_some_and(|deadline| deadline <= world.now);
+        let reported = events.len();
+        world.take_events(self.process, events);
+        drop(world);
+        if !self.children.is_empty() {
+            self.children.poll(&self.world, self.process, events);
+        }
+        Ok(if silent && events.len() == reported { timeout } else { None })
     }
 }
 
@@ -56,13 +126,14 @@ impl Net for SimNet {
     }
 
     fn wall(&self) -> SystemTime {
-        let world = self.world.borrow();
-        let host = world.process(self.process).host;
-        let passed = world.monotonic(self.process) as i64;
-        let calendar = passed.saturating_add(world.host(host).clock.stepped);
-        let origin = SystemTime::UNIX_EPOCH + ORIGIN;
-        let by = Duration::from_nanos(calendar.unsigned_abs());
-        if calendar < 0 { origin - by } else { origin + by }
+        self.show_wall();
+        system_time(self.calendar())
+    }
+
+    fn wall_clock(&self) -> WallClock {
+        let shown = Arc::clone(self.shown_wall.get_or_init(Arc::default));
+        self.show_wall();
+        WallClock::new(move || system_time(shown.load(Ordering::Relaxed)))
     }
 
     fn random(&mut self) -> u64 {
@@ -181,49 +252,9 @@ impl Net for SimNet {
     }
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
-        let mut world = self.world.borrow_mut();
-        let verdict = world.before(self.process, CallKind::Poll, 0);
-        if let Verdict::Fail(errno) = verdict {
-            world.note_call(self.process, About::NOTHING, CallKind::Poll, -i64::from(errno.raw()));
-            return Err(errno.into());
-        }
-        let deadline = world.start_waiting(self.process, timeout);
-        let began = world.now;
-        loop {
-            world.catch_up();
-            if !world.due.is_empty() {
-                let due = std::mem::take(&mut world.due);
-                drop(world);
-                due.into_iter().for_each(run);
-                world = self.world.borrow_mut();
-                continue;
-            }
-            let process = world.process(self.process);
-            if process.has_pending()
-                || !process.unscheduled
-                || deadline.is_some_and(|deadline| deadline <= world.now)
-            {
-                break;
-            }
-            match [deadline, world.events.next()].into_iter().flatten().min() {
-                Some(next) => world.advance_to(next),
-                None => return Err(io::Error::other(world.describe_waiting())),
-            }
-        }
-        if world.now == began && world.process(self.process).unscheduled {
-            // Virtual time advances even if the loop is always busy. It advances before the next
-            // poll, so that the current turn happens at the current time.
-            world.process_mut(self.process).poll_delay = BUSY_TURN;
-        }
-        let silent = !world.process(self.process).has_pending()
-            && deadline.is_some_and(|deadline| deadline <= world.now);
-        let reported = events.len();
-        world.take_events(self.process, events);
-        drop(world);
-        if !self.children.is_empty() {
-            self.children.poll(&self.world, self.process, events);
-        }
-        Ok(if silent && events.len() == reported { timeout } else { None })
+        let polled = self.wait(events, timeout);
+        self.show_wall();
+        polled
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
@@ -264,6 +295,13 @@ impl Net for SimNet {
     fn lookup_progress(&self, lookup: LookupId) -> LookupProgress {
         self.world.borrow().process(self.process).lookups.progress(lookup)
     }
+}
+
+/// The calendar time at this many nanoseconds since `ORIGIN`.
+fn system_time(calendar: i64) -> SystemTime {
+    let origin = SystemTime::UNIX_EPOCH + ORIGIN;
+    let by = Duration::from_nanos(calendar.unsigned_abs());
+    if calendar < 0 { origin - by } else { origin + by }
 }
 
 /// Ends the process. The kernel closes its descriptors, and its jobs end.

@@ -9,6 +9,7 @@
 //! - [`spawn_process`] starts a child process and [`process_output`] collects its output.
 //! - [`duplex`] joins two ends in memory.
 //! - [`stdio`] opens this process's input and output.
+//! - [`AsyncFd`] awaits the readiness of any other descriptor.
 //!
 //! The API follows asyncio's streams. Like those it is built on [`Protocol`](crate::Protocol), so
 //! that endpoints, layers, policies, limits and the simulated network apply to streams too.
@@ -50,6 +51,7 @@
 //!   does not end the other one. When both are dropped, written data is sent and the connection is
 //!   closed.
 
+mod async_fd;
 mod buffer;
 mod child;
 mod connect;
@@ -68,6 +70,7 @@ mod state;
 mod wakers;
 mod writer;
 
+pub use self::async_fd::AsyncFd;
 pub use self::child::{Child, ProcessError, process_output, spawn_process};
 pub use self::connect::{open_connection, stdio};
 pub use self::copy::{CopyError, copy_bidirectional};

@@ -10,6 +10,8 @@ pub(super) struct Stream {
     link: Rc<StreamState>,
     /// Called once when the connection is made, on a server.
     on_connect: Option<Rc<dyn OnConnect>>,
+    /// Whether the connection is served by a handler.
+    serves: bool,
 }
 
 /// A callback for an established connection.
@@ -19,11 +21,11 @@ pub(super) trait OnConnect {
 
 impl Stream {
     pub(super) fn new(link: Rc<StreamState>) -> Stream {
-        Stream { link, on_connect: None }
+        Stream { link, on_connect: None, serves: false }
     }
 
     pub(super) fn with_on_connect(link: Rc<StreamState>, on_connect: Rc<dyn OnConnect>) -> Stream {
-        Stream { link, on_connect: Some(on_connect) }
+        Stream { link, on_connect: Some(on_connect), serves: true }
     }
 }
 
@@ -55,6 +57,14 @@ impl Protocol for Stream {
 
     fn resume_writing(&mut self, _: &mut Transport<'_>) {
         self.link.set_write_paused(false);
+    }
+
+    /// A request in flight is answered first. Only a server's handler has requests.
+    fn drain(&mut self, transport: &mut Transport<'_>) {
+        match self.serves && self.link.drain() {
+            true => {}
+            false => transport.lose_connection(),
+        }
     }
 
     fn connection_lost(&mut self, _: &mut Transport<'_>, reason: &Reason) {

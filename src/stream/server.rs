@@ -29,6 +29,10 @@ use crate::{Address, BuildContext, Factory, Listener, Protocol, Reactor};
 /// - An error returned by the handler is logged at level warn, or at level info if it is a lost
 ///   connection.
 /// - A panic is logged, and the connection is reset. Other connections are not affected.
+/// - When the reactor stops gracefully, a handler that has received input and does not wait for
+///   more finishes its request first. The connection is closed once the handler waits for input, or
+///   after [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout). Other
+///   connections are closed at once.
 ///
 /// ```
 /// use twistor::stream::{open_connection, start_server};

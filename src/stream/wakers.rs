@@ -25,15 +25,18 @@ impl WakerSlot {
         self.taken.set(true);
     }
 
+    /// Wakes the task. Returns whether it was waiting.
     #[inline]
-    pub(in crate::stream) fn wake(&self) {
-        if self.taken.replace(false) {
+    pub(in crate::stream) fn wake(&self) -> bool {
+        let waited = self.taken.replace(false);
+        if waited {
             let waker = self.waker.take();
             if let Some(waker) = waker {
                 waker.wake_by_ref();
                 self.waker.replace(Some(waker));
             }
         }
+        waited
     }
 }
 

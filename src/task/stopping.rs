@@ -20,7 +20,8 @@ use crate::reactor::Handle;
 ///   is sent. A task that needs longer must be awaited by the future of `block_on`, or delay the
 ///   shutdown by a [trigger](crate::Reactor::add_system_event_trigger).
 ///
-/// After that connections are closed, and new operations fail with
+/// After that each connection is asked to finish ([`Protocol::drain`](crate::Protocol::drain)): a
+/// stream server's handler can finish its request, the others are closed. New operations fail with
 /// [`Error::Stopping`](crate::Error::Stopping).
 ///
 /// ```

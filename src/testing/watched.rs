@@ -70,6 +70,10 @@ impl<P: Protocol> Protocol for Watched<P> {
         self.call(|protocol| protocol.resume_writing(transport));
     }
 
+    fn drain(&mut self, transport: &mut Transport<'_>) {
+        self.call(|protocol| protocol.drain(transport));
+    }
+
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
         *self.record.lost.borrow_mut() = Some(reason.clone());
         self.record.gone.set(true);

@@ -32,6 +32,8 @@ struct Life {
     closed: bool,
     /// Aborted: only the loss may follow.
     aborted: bool,
+    /// Asked to finish by a graceful stop.
+    drained: bool,
     lost: bool,
     read_lost: usize,
     write_lost: usize,
@@ -71,6 +73,10 @@ impl Wild {
                 "pause" | "resume" => {
                     fault(life.writing_paused == (what == "pause"), "told twice to pause or to resume");
                     life.writing_paused = what == "pause";
+                }
+                "drain" => {
+                    fault(life.drained || life.closed, "asked twice to finish, or after its close");
+                    life.drained = true;
                 }
                 "lost" => life.lost = true,
                 _ => {}
@@ -124,6 +130,14 @@ impl Protocol for Wild {
 
     fn resume_writing(&mut self, transport: &mut Transport<'_>) {
         self.happened("resume", transport);
+    }
+
+    fn drain(&mut self, transport: &mut Transport<'_>) {
+        self.happened("drain", transport);
+        if !transport.is_closing() {
+            self.storm.borrow_mut().lives.entry(transport.id()).or_default().closed = true;
+            transport.lose_connection();
+        }
     }
 
     fn connection_lost(&mut self, transport: &mut Transport<'_>, _: &Reason) {
@@ -297,8 +311,8 @@ fn storm(world: &World, seed: u64) -> usize {
             reactor.resource_count() == 0
         });
     } else {
-        reactor.call_later(Duration::ZERO, |reactor| {
-            reactor.stop();
+        reactor.call_later(Duration::ZERO, move |reactor| {
+            assert!(if seed % 4 == 1 { reactor.stop_gracefully() } else { reactor.stop() });
         });
         while reactor.iterate(None).unwrap() {}
         assert_eq!(reactor.resource_count(), 0, "seed {seed}");

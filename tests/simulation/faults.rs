@@ -511,8 +511,19 @@ fn a_clock_that_steps_moves_the_calendar_and_no_timer() {
         simulation
             .reactor(host)
             .call_later(10 * SECOND, move |reactor| told.set(reactor.now().since_origin()));
+        let clock = simulation.reactor(host).wall_clock();
+        let (told, shows) = (Rc::new(Cell::new(None)), clock.clone());
+        let tells = Rc::clone(&told);
+        simulation.reactor(host).call_later(15 * SECOND, move |_| {
+            // Another thread reads it, as the check of a certificate may.
+            let now = std::thread::spawn(move || shows.now());
+            tells.set(Some(now.join().unwrap()));
+        });
         simulation.step_clock(host, step);
         simulation.run_for(20 * SECOND).unwrap();
+        let at_20_s = simulation.reactor(host).system_time();
+        assert_eq!(clock.now(), at_20_s);
+        assert_eq!(told.get(), Some(at_20_s - 5 * SECOND));
         assert_eq!(came.get(), 10 * SECOND);
         let elsewhere = simulation.reactor(other).system_time();
         let here = simulation.reactor(host).system_time();

@@ -15,7 +15,7 @@ mod unix;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +43,7 @@ use super::{
     Accepted, Address, Adopt, Answer, BusyPollStats, Close, Credentials, Event, ExitReason, Instant, Job,
     LookupId, LookupProgress, Net, NotAsked, Open, OpenError, OpenStep, Pipes, ProcessSignal, Readiness,
     ReceivedFds, RecvBatch, Signal, SocketOption, SpawnError, SpawnProcess, TerminalSize, ThreadLimits,
-    Token, Transmit, UnixAddress, Wake, Watch, system,
+    Token, Transmit, UnixAddress, Wake, WallClock, Watch, system,
 };
 
 /// Settings of the driver, taken from the reactor's settings.
@@ -145,6 +145,10 @@ impl Net for OsDriver {
         SystemTime::now()
     }
 
+    fn wall_clock(&self) -> WallClock {
+        WallClock::new(SystemTime::now)
+    }
+
     fn random(&mut self) -> u64 {
         self.random.draw()
     }
@@ -169,6 +173,40 @@ impl Net for OsDriver {
 
     fn duplicate(&mut self, socket: Token) -> io::Result<OwnedFd> {
         self.sockets.duplicate(socket)
+    }
+
+    fn watch(&mut self, token: Token, descriptor: OwnedFd, interest: Readiness) -> io::Result<()> {
+        let wanted = match (interest.has(Readiness::READABLE), interest.has(Readiness::WRITABLE)) {
+            (true, true) => Interest::READABLE | Interest::WRITABLE,
+            (false, true) => Interest::WRITABLE,
+            (_, false) => Interest::READABLE,
+        };
+        let mut source = SourceFd(&descriptor.as_raw_fd());
+        match self.poll.registry().register(&mut source, mio_token(token), wanted) {
+            Ok(()) => {
+                self.sockets.insert(token, Opened { kind: Kind::Watched, descriptor, file: None });
+                Ok(())
+            }
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, ALWAYS_READY))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn watched_fd(&self, token: Token) -> io::Result<BorrowedFd<'_>> {
+        match self.sockets.get(token)? {
+            (descriptor, Kind::Watched) => Ok(descriptor),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn poll_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.poll.registry().as_fd())
+    }
+
+    fn has_events(&self) -> bool {
+        !self.reported_next.is_empty() || !self.pending_signals.is_empty()
     }
 
     fn spawn(&mut self, process: Token, pipes: Pipes, spawn: &SpawnProcess) -> Result<u32, SpawnError> {
@@ -451,6 +489,10 @@ fn round_timeout(timeout: Duration) -> Duration {
     let milliseconds = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX.unsigned_abs().into());
     Duration::from_millis(milliseconds as u64)
 }
+
+/// The text of EPERM from epoll.
+const ALWAYS_READY: &str =
+    "the descriptor cannot be watched: regular files, directories and /dev/null are always ready";
 
 /// Max events per poll. Measured: with 16 a message costs 0.05 more system calls. More than 1024
 /// gain nothing.

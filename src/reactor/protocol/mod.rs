@@ -98,6 +98,63 @@ pub trait Protocol: Any {
         let _ = transport;
     }
 
+    /// Called once when the reactor stops gracefully
+    /// ([`Reactor::stop_gracefully`](crate::Reactor::stop_gracefully), SIGINT, SIGTERM). The
+    /// protocol should finish its work and close the connection, now or later. (Go:
+    /// `http.Server.Shutdown`; hyper: `graceful_shutdown`.)
+    ///
+    /// By default the connection is closed at once: unsent output is sent, and a registered
+    /// producer finishes. That is right for an idle connection. The reactor cannot know whether an
+    /// answer is still to come, so a protocol that answers later overrides this method:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use twistor::{Protocol, Transport};
+    ///
+    /// /// Answers each request after 300 ms.
+    /// #[derive(Default)]
+    /// struct Slow {
+    ///     in_flight: usize,
+    ///     draining: bool,
+    /// }
+    ///
+    /// impl Slow {
+    ///     fn close_if_done(&self, transport: &mut Transport<'_>) {
+    ///         if self.draining && self.in_flight == 0 {
+    ///             transport.lose_connection();
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// impl Protocol for Slow {
+    ///     fn data_received(&mut self, transport: &mut Transport<'_>, _: &[u8]) {
+    ///         self.in_flight += 1;
+    ///         transport.call_later(Duration::from_millis(300), |slow: &mut Slow, transport| {
+    ///             transport.write(b"done\n");
+    ///             slow.in_flight -= 1;
+    ///             slow.close_if_done(transport);
+    ///         });
+    ///     }
+    ///
+    ///     fn drain(&mut self, transport: &mut Transport<'_>) {
+    ///         self.draining = true;
+    ///         self.close_if_done(transport);
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// Input is still delivered, and timers and tasks run, but nothing new can be connected or
+    /// listened to. A connection that is still open after
+    /// [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) is lost with
+    /// [`Reason::Stopped`]. The method is not called
+    /// - on a plain [`Reactor::stop`](crate::Reactor::stop),
+    /// - for a connection that is closing already,
+    /// - for a connection whose layers are not ready, which is closed at once.
+    fn drain(&mut self, transport: &mut Transport<'_>) {
+        transport.lose_connection();
+    }
+
     /// Called when the connection is gone. Later writes are ignored. The addresses are still
     /// available.
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {

@@ -8,7 +8,7 @@ use crate::escape::Escaped;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::net::{Instant, Watch};
+use crate::net::{Instant, Token, Watch};
 use crate::reactor::registry::Source;
 use crate::reactor::threads::Jobs;
 use crate::reactor::timers::Timers;
@@ -133,7 +133,7 @@ pub(crate) enum RunState {
     Stopping {
         graceful: bool,
     },
-    /// Connections are closing, at the latest until this time.
+    /// Connections finish their work and close, at the latest until this time.
     Draining {
         until: Instant,
     },
@@ -214,10 +214,15 @@ impl Reactor {
 
     /// Asks the reactor to stop gracefully, as SIGINT and SIGTERM do.
     ///
-    /// After the triggers before the shutdown, listeners stop and connections are closed as by
-    /// `lose_connection`. They have
-    /// [`Settings::graceful_stop_timeout`](crate::reactor::Settings::graceful_stop_timeout) to send
-    /// unsent data. The return value is that of [`stop`](Reactor::stop).
+    /// 1. The triggers before the shutdown run.
+    /// 2. Listeners and datagram sockets are closed, connection attempts end, and child processes
+    ///    are asked to end.
+    /// 3. Each protocol's [`drain`](crate::Protocol::drain) is called once. By default it closes
+    ///    the connection as `lose_connection` does.
+    /// 4. The loop runs until all connections and processes have ended, at most for
+    ///    [`Settings::graceful_stop_timeout`](crate::reactor::Settings::graceful_stop_timeout).
+    /// 5. The shutdown continues as that of [`stop`](Reactor::stop), which also explains the return
+    ///    value. Connections that are still open are lost with [`Reason::Stopped`].
     pub fn stop_gracefully(&mut self) -> bool {
         self.ask_to_stop(true)
     }
@@ -334,9 +339,20 @@ impl Reactor {
             _ => false,
         };
         for token in self.registry.tokens(is_own) {
-            self.lose_connection(token, None);
+            self.drain_connection(token);
         }
         self.timers.set(until, TimedCall::Look);
+    }
+
+    /// Asks the protocol of a connection to finish. A connection without one is closed.
+    fn drain_connection(&mut self, token: Token) {
+        let connection = self.registry.connection(token);
+        match connection.is_some_and(|connection| connection.is_made() && !connection.state.is_closing()) {
+            true => self.call_protocol(token, CallbackKind::Drain, |protocol, transport| {
+                protocol.drain(transport);
+            }),
+            false => self.lose_connection(token, None),
+        }
     }
 
     /// Stops what makes connections, and datagram sockets.
@@ -357,6 +373,9 @@ impl Reactor {
         self.stop_listeners_and_connectors();
         for token in self.registry.tokens(|source| matches!(source, Source::Process(_))) {
             self.stop_process(token);
+        }
+        for token in self.registry.tokens(|source| matches!(source, Source::Descriptor(_))) {
+            self.stop_descriptor(token, Reason::Stopped);
         }
         for token in self.registry.tokens(|source| matches!(source, Source::Connection(_))) {
             self.end_lingering(token);

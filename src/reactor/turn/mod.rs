@@ -5,6 +5,7 @@ pub(in crate::reactor) mod lifecycle;
 pub(in crate::reactor) mod queues;
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -115,6 +116,41 @@ impl Reactor {
             self.set_awake(false);
         }
         goes_on
+    }
+
+    /// The descriptor of the reactor's poll, for an outer loop that waits for several sources. It
+    /// is readable when a turn has events. (libuv: `uv_backend_fd`.)
+    ///
+    /// The outer loop waits until the descriptor is readable, at most for
+    /// [`poll_timeout`](Reactor::poll_timeout), and then calls
+    /// [`iterate`](Reactor::iterate) with a wait of zero. Level-triggered and edge-triggered
+    /// waiting both work, since `poll_timeout` is zero while the reactor has work of its own. The
+    /// guide's chapter on [embedding](crate::guide::embedding) has an example.
+    ///
+    /// Do not read, write or register other sources with the descriptor. A loop that needs to own
+    /// it duplicates it
+    /// ([`try_clone_to_owned`](std::os::fd::BorrowedFd::try_clone_to_owned)).
+    ///
+    /// # Errors
+    /// [`Error::System`]: a simulated network has no descriptors.
+    pub fn poll_fd(&self) -> Result<BorrowedFd<'_>> {
+        self.net.poll_fd().map_err(|source| Error::System { call: "poll", source })
+    }
+
+    /// The time for which an outer loop may wait before it has to run a turn: until the next timed
+    /// call, and zero if the reactor has work already. `None`: until [`poll_fd`](Reactor::poll_fd)
+    /// is readable, for any time. The clock is read at each call. (libuv: `uv_backend_timeout`.)
+    ///
+    /// Any use of the reactor can change it, so it is asked last before each wait. Calls from other
+    /// threads and wakers of tasks make `poll_fd` readable.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        match self.agenda() {
+            NextTurn::Now => Some(Duration::ZERO),
+            NextTurn::Finished => None,
+            NextTurn::At(_) | NextTurn::Idle if self.net.has_events() => Some(Duration::ZERO),
+            NextTurn::At(at) => Some(at - self.net.now()),
+            NextTurn::Idle => None,
+        }
     }
 
     fn take_turn(&mut self, wait: Option<Duration>, also: &mut dyn FnMut(&mut Reactor)) -> Result<bool> {
@@ -273,6 +309,7 @@ impl Reactor {
             }
             Some(Source::Datagram(_)) => self.datagram_ready(token, ready),
             Some(Source::Process(_)) => self.look_at_process(token),
+            Some(Source::Descriptor(_)) => self.descriptor_ready(token, ready),
             // An event of an object that was closed earlier in this batch.
             _ => {}
         }

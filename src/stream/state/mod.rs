@@ -47,6 +47,18 @@ pub(in crate::stream) struct StreamState {
     /// The reason why the connection ended or was not made.
     end: OnceCell<Reason>,
     halves: Cell<u8>,
+    request: Cell<Request>,
+}
+
+/// State of the request that a server's handler works on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Request {
+    /// The handler has received nothing, or waits for more input.
+    None,
+    /// The handler has received input, and does not wait for more.
+    InFlight,
+    /// Same, and the reactor stops. The connection closes when the handler waits for input.
+    Last,
 }
 
 /// State of the receiving direction.
@@ -94,6 +106,7 @@ impl StreamState {
             waiting: WakerSet::default(),
             end: OnceCell::new(),
             halves: Cell::new(0),
+            request: Cell::new(Request::None),
         })
     }
 
@@ -200,6 +213,9 @@ impl StreamState {
             let mut input = self.input.borrow_mut();
             if !input.is_empty() {
                 buffer.take(&mut input);
+                if self.request.get() == Request::None {
+                    self.request.set(Request::InFlight);
+                }
                 return Poll::Ready(Ok(true));
             }
         }
@@ -214,6 +230,9 @@ impl StreamState {
         }
         buffer.give_back();
         self.reading.wait(context);
+        if self.request.replace(Request::None) == Request::Last {
+            self.issue(Command::Close);
+        }
         Poll::Pending
     }
 
@@ -405,6 +424,16 @@ impl StreamState {
         if self.add_received(data, self.limit.get().saturating_mul(2)) {
             transport.pause_reading();
         }
+    }
+
+    /// Called when the reactor stops gracefully. `true`: a request is in flight, and the connection
+    /// closes by itself after it.
+    pub(in crate::stream) fn drain(&self) -> bool {
+        let in_flight = self.request.get() != Request::None;
+        if in_flight {
+            self.request.set(Request::Last);
+        }
+        in_flight
     }
 
     pub(in crate::stream) fn input_ended(&self) {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::reactor::Handle;
 use crate::stream::state::reaching::{Command, ReactorUnavailable};
-use crate::stream::state::{Incoming, Outgoing, StreamState};
+use crate::stream::state::{Incoming, Outgoing, Request, StreamState};
 use crate::{Address, ProcessId, ProcessTransport, Reactor, Reason, SystemError};
 
 /// The other end of a stream that is no connection.
@@ -233,7 +233,9 @@ impl StreamState {
         if pause {
             self.incoming.set(Incoming::Paused);
         }
-        self.reading.wake();
+        if self.reading.wake() && self.request.get() == Request::None {
+            self.request.set(Request::InFlight);
+        }
         pause
     }
 

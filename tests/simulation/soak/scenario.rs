@@ -483,10 +483,14 @@ impl Program {
             }
             8 => {
                 acts("Reactor::system_time");
+                acts("Reactor::wall_clock");
+                acts("Reactor::poll_timeout");
                 acts("Reactor::random");
                 acts("Reactor::settings");
                 acts("Reactor::now");
                 assert!(reactor.system_time() > std::time::SystemTime::UNIX_EPOCH);
+                assert_eq!(reactor.wall_clock().now(), reactor.system_time());
+                assert!(reactor.poll_timeout().is_some() || reactor.delayed_call_count() == 0);
                 assert_ne!(reactor.random(), reactor.random());
                 assert!(reactor.settings().max_connections > 0);
             }

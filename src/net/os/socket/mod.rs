@@ -49,6 +49,8 @@ pub(super) enum Kind {
     PipeFrom,
     /// This side of a child's terminal.
     Terminal,
+    /// A descriptor of other code, which other owners may have open as well.
+    Watched,
 }
 
 impl Kind {
@@ -71,13 +73,18 @@ impl Kind {
             | Kind::AdoptedUnix
             | Kind::PipeTo
             | Kind::PipeFrom
-            | Kind::Terminal => None,
+            | Kind::Terminal
+            | Kind::Watched => None,
         }
     }
 
     fn may_be_shared(self) -> bool {
         match self {
-            Kind::Listener | Kind::AdoptedTcp | Kind::AdoptedUnix | Kind::AdoptedDatagram(_) => true,
+            Kind::Listener
+            | Kind::AdoptedTcp
+            | Kind::AdoptedUnix
+            | Kind::AdoptedDatagram(_)
+            | Kind::Watched => true,
             Kind::Tcp | Kind::Unix | Kind::Datagram(_) | Kind::PipeTo | Kind::PipeFrom | Kind::Terminal => {
                 false
             }
@@ -177,7 +184,8 @@ impl Sockets {
                 | Kind::AdoptedDatagram(_)
                 | Kind::PipeTo
                 | Kind::PipeFrom
-                | Kind::Terminal) => shared,
+                | Kind::Terminal
+                | Kind::Watched) => shared,
             };
         }
         self.files.retain(|(owner, _)| *owner != token);
