@@ -59,7 +59,7 @@
 //! | callbacks | servers and clients with many connections; protocols as state machines; least cost per message | [`Protocol`], [`framing`] |
 //! | Deferreds | one result that callback code asks for now and receives later | [`Deferred`], [`gather`] |
 //! | tasks and streams | a sequence of waits: ask, read, retry, time out | [`block_on`], [`stream`], [`task`] |
-//! | threads | blocking calls and long computations; more than one core | [`defer_to_thread`], [`RemoteHandle`], one [`Reactor`] per thread |
+//! | threads | blocking calls and long computations; more than one core | [`defer_to_thread`], [`RemoteHandle`], [`run_on_cores`] |
 //!
 //! They mix: a callback can spawn a task, a task can listen with a protocol, and a Deferred can be
 //! awaited.
@@ -79,8 +79,8 @@
 //! 6. `http`, `monitor`, `traffic` and `load` are the libraries of the command; [`escape`] prints
 //!    text from outside safely.
 //!
-//! The [`guide`] has longer chapters, among them [a table of names](guide::coming_from) for users
-//! of Twisted, asyncio and tokio.
+//! The [`guide`] has longer chapters, among them [tables of names](guide::coming_from) for users
+//! of Twisted, asyncio, tokio, mio and calloop.
 //!
 //! # Three rules that make callbacks safe
 //!
@@ -94,6 +94,15 @@
 //!    closure borrows must not be borrowed around the call.
 //! 3. **Every id is an index and a generation.** An event, a timer or a write for a closed
 //!    connection is ignored. `connection_lost` comes exactly once for each `connection_made`.
+//!
+//! # Arguments
+//!
+//! - A function that starts, changes or cancels something takes `&mut Reactor`.
+//! - A function that only keeps a handle, such as [`Deferred::new`] or [`gather`], takes `&handle`
+//!   or `&reactor`: `&impl AsRef<Handle>`.
+//! - In tasks there is no argument: the current reactor is meant.
+//! - An address is anything that converts to the options: text, a socket address, a host and a
+//!   port, or the options themselves.
 //!
 //! # Return values
 //!
@@ -154,7 +163,7 @@ pub mod guide;
 // The loop.
 pub use reactor::{
     Completion, DelayedCall, Error, Handle, Instant, JobPanicked, Phase, PhaseGuard, Reactor, RemoteHandle,
-    Result, Settings, Signal, SystemEvent, TriggerId, TurnHook, WallClock,
+    Result, Settings, Signal, SystemEvent, TriggerId, TurnHook, WallClock, run_on_cores, run_on_cores_with,
 };
 
 // Connections: protocols, their factories, layers below them.

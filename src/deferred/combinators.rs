@@ -23,7 +23,7 @@ use crate::reactor::Handle;
 /// let mut reactor = twistor::Reactor::new()?;
 /// let waits = [3, 1, 2]
 ///     .map(|n| defer_later(&mut reactor, Duration::from_millis(n)).map(move |_, ()| n));
-/// gather(&reactor.handle(), waits).done(|reactor, results| {
+/// gather(&reactor, waits).done(|reactor, results| {
 ///     assert_eq!(results.unwrap(), [3, 1, 2]);
 ///     reactor.stop();
 /// });
@@ -31,11 +31,12 @@ use crate::reactor::Handle;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[track_caller]
+#[doc(alias("gatherResults", "join_all"))]
 pub fn gather<T: 'static>(
-    handle: &Handle,
+    handle: &impl AsRef<Handle>,
     deferreds: impl IntoIterator<Item = Deferred<T>>,
 ) -> Deferred<Vec<T>> {
-    let (combinator, all, members) = Combinator::begin(handle, deferreds);
+    let (combinator, all, members) = Combinator::begin(handle.as_ref(), deferreds);
     if members.is_empty() {
         combinator.decide(Ok(Vec::new()));
     }
@@ -70,7 +71,7 @@ pub fn gather<T: 'static>(
 /// let mut reactor = twistor::Reactor::new()?;
 /// let waits = [60_000, 1]
 ///     .map(|n| defer_later(&mut reactor, Duration::from_millis(n)).map(move |_, ()| n));
-/// race(&reactor.handle(), waits).done(|reactor, winner| {
+/// race(&reactor, waits).done(|reactor, winner| {
 ///     assert_eq!(winner.unwrap(), (1, 1));
 ///     reactor.stop();
 /// });
@@ -78,13 +79,14 @@ pub fn gather<T: 'static>(
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[track_caller]
+#[doc(alias("fireOnOneCallback", "FIRST_COMPLETED"))]
 pub fn race<T: 'static>(
-    handle: &Handle,
+    handle: &impl AsRef<Handle>,
     deferreds: impl IntoIterator<Item = Deferred<T>>,
 ) -> Deferred<(usize, T)> {
     let place = Location::caller();
     let all_failed = move |failures| Failure::at(place, FailureKind::Error(Box::new(AllFailed { failures })));
-    let (combinator, winner, members) = Combinator::begin(handle, deferreds);
+    let (combinator, winner, members) = Combinator::begin(handle.as_ref(), deferreds);
     if members.is_empty() {
         combinator.decide(Err(all_failed(Vec::new())));
     }
@@ -108,11 +110,12 @@ pub fn race<T: 'static>(
 /// empty list fires at once. It only fails if it is cancelled, which cancels all of them. (Twisted:
 /// `DeferredList`.)
 #[track_caller]
+#[doc(alias = "DeferredList")]
 pub fn settle_all<T: 'static>(
-    handle: &Handle,
+    handle: &impl AsRef<Handle>,
     deferreds: impl IntoIterator<Item = Deferred<T>>,
 ) -> Deferred<Vec<Result<T, Failure>>> {
-    let (combinator, all, members) = Combinator::begin(handle, deferreds);
+    let (combinator, all, members) = Combinator::begin(handle.as_ref(), deferreds);
     if members.is_empty() {
         combinator.decide(Ok(Vec::new()));
     }

@@ -23,7 +23,7 @@ use crate::reactor::{CallbackKind, Handle};
 /// use twistor::deferred::{Cooperator, Step};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
-/// let cooperator = Cooperator::new(&reactor.handle());
+/// let cooperator = Cooperator::new(&reactor);
 /// let (mut number, mut sum) = (0u64, 0);
 /// let task = cooperator.cooperate(move |_| {
 ///     number += 1;
@@ -38,6 +38,7 @@ use crate::reactor::{CallbackKind, Handle};
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "coiterate")]
 pub struct Cooperator {
     shared: Rc<Shared>,
 }
@@ -123,15 +124,15 @@ enum State {
 
 impl Cooperator {
     /// Creates a cooperator. Slice: 10 ms.
-    pub fn new(handle: &Handle) -> Cooperator {
-        Cooperator::with_slice(handle, SLICE)
+    pub fn new(handle: &impl AsRef<Handle>) -> Cooperator {
+        Cooperator::with_slice(handle.as_ref(), SLICE)
     }
 
     /// Creates a cooperator with another slice length. A slice ends with the step that exceeds it,
     /// or after 10,000 steps.
-    pub fn with_slice(handle: &Handle, slice: Duration) -> Cooperator {
+    pub fn with_slice(handle: &impl AsRef<Handle>, slice: Duration) -> Cooperator {
         let (ready, queued) = (RefCell::default(), Cell::new(false));
-        Cooperator { shared: Rc::new(Shared { handle: handle.clone(), slice, ready, queued }) }
+        Cooperator { shared: Rc::new(Shared { handle: handle.as_ref().clone(), slice, ready, queued }) }
     }
 
     /// Starts a task. The loop calls `step` repeatedly until it returns [`Step::Done`] or an error.

@@ -17,6 +17,7 @@ use crate::reactor::Handle;
 /// A Deferred that is dropped before its result is there is cancelled. [`done`](Deferred::done) and
 /// [`detach`](Deferred::detach) let it run without an owner.
 #[must_use = "dropped, it is cancelled: `done` takes the outcome, `detach` lets it go on by itself"]
+#[doc(alias("Future", "Promise", "oneshot"))]
 pub struct Deferred<T> {
     pub(in crate::deferred) end: End,
     value: PhantomData<fn() -> T>,
@@ -27,8 +28,8 @@ impl<T: 'static> Deferred<T> {
     /// canceller: the producer does not learn of a [`cancel`](Deferred::cancel), and the first
     /// firing after it is ignored.
     #[track_caller]
-    pub fn new(handle: &Handle) -> (Resolver<T>, Deferred<T>) {
-        let end = Chain::unfired(handle, Location::caller(), None);
+    pub fn new(handle: &impl AsRef<Handle>) -> (Resolver<T>, Deferred<T>) {
+        let end = Chain::unfired(handle.as_ref(), Location::caller(), None);
         (Resolver::new(end.chain()), Deferred::from_end(end))
     }
 
@@ -43,7 +44,7 @@ impl<T: 'static> Deferred<T> {
     /// /// Fires after a minute, or at once when it is cancelled.
     /// fn in_a_minute(reactor: &mut Reactor) -> Deferred<&'static str> {
     ///     let slot = std::rc::Rc::new(std::cell::Cell::new(None));
-    ///     let (resolver, deferred) = Deferred::with_canceller(&reactor.handle(), {
+    ///     let (resolver, deferred) = Deferred::with_canceller(&reactor, {
     ///         let slot = slot.clone();
     ///         move |reactor, resolver| {
     ///             let timer: Option<twistor::DelayedCall> = slot.take();
@@ -70,16 +71,16 @@ impl<T: 'static> Deferred<T> {
     /// ```
     #[track_caller]
     pub fn with_canceller(
-        handle: &Handle,
+        handle: &impl AsRef<Handle>,
         canceller: impl FnOnce(&mut Reactor, &Resolver<T>) + 'static,
     ) -> (Resolver<T>, Deferred<T>) {
-        Deferred::with_canceller_at(handle, Location::caller(), canceller)
+        Deferred::with_canceller_at(handle.as_ref(), Location::caller(), canceller)
     }
 
     /// Creates a Deferred that has already been fired with `value`. (Twisted: `succeed`.)
     #[track_caller]
-    pub fn succeed(handle: &Handle, value: T) -> Deferred<T> {
-        Deferred::from_end(Chain::fired(handle, Location::caller(), Outcome::of(value)))
+    pub fn succeed(handle: &impl AsRef<Handle>, value: T) -> Deferred<T> {
+        Deferred::from_end(Chain::fired(handle.as_ref(), Location::caller(), Outcome::of(value)))
     }
 
     /// Creates a fired Deferred that returns its value: `give_back` gets it if no callback or task
@@ -95,13 +96,14 @@ impl<T: 'static> Deferred<T> {
 
     /// Creates a Deferred that has already failed. (Twisted: `fail`.)
     #[track_caller]
-    pub fn fail(handle: &Handle, failure: impl Into<Failure>) -> Deferred<T> {
-        Deferred::from_end(Chain::fired(handle, Location::caller(), Outcome::Failed(failure.into())))
+    pub fn fail(handle: &impl AsRef<Handle>, failure: impl Into<Failure>) -> Deferred<T> {
+        Deferred::from_end(Chain::fired(handle.as_ref(), Location::caller(), Outcome::Failed(failure.into())))
     }
 
     // -- callbacks --
 
     /// Adds a callback that converts the result and cannot fail.
+    #[doc(alias = "addCallback")]
     pub fn map<U: 'static>(self, callback: impl FnOnce(&mut Reactor, T) -> U + 'static) -> Deferred<U> {
         self.step(move |reactor, outcome| {
             Next::Done(match outcome.open() {
@@ -113,6 +115,7 @@ impl<T: 'static> Deferred<T> {
 
     /// Adds a callback for the result. `callback` returns a `Result`, or another Deferred, whose
     /// result the chain waits for. (Twisted: `addCallback`.)
+    #[doc(alias("addCallback", "inlineCallbacks"))]
     pub fn then<R: IntoOutcome>(
         self,
         callback: impl FnOnce(&mut Reactor, T) -> R + 'static,
@@ -125,6 +128,7 @@ impl<T: 'static> Deferred<T> {
 
     /// Adds an errback for a failure, which returns a result or another failure. (Twisted:
     /// `addErrback`.)
+    #[doc(alias = "addErrback")]
     pub fn or_else<R: IntoOutcome<Value = T>>(
         self,
         errback: impl FnOnce(&mut Reactor, Failure) -> R + 'static,
@@ -137,6 +141,7 @@ impl<T: 'static> Deferred<T> {
 
     /// Adds a callback for the result and an errback for a failure. A failure of `callback` is not
     /// passed to `errback`. (Twisted: `addCallbacks`.)
+    #[doc(alias = "addCallbacks")]
     pub fn then_else<R: IntoOutcome>(
         self,
         callback: impl FnOnce(&mut Reactor, T) -> R + 'static,
@@ -149,6 +154,7 @@ impl<T: 'static> Deferred<T> {
     }
 
     /// Adds a callback for either outcome. (Twisted: `addBoth`.)
+    #[doc(alias = "addBoth")]
     pub fn then_always<R: IntoOutcome>(
         self,
         callback: impl FnOnce(&mut Reactor, Result<T, Failure>) -> R + 'static,

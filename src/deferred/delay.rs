@@ -22,6 +22,7 @@ use crate::deferred::Deferred;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[track_caller]
+#[doc(alias = "deferLater")]
 pub fn defer_later(reactor: &mut Reactor, delay: Duration) -> Deferred<()> {
     let timer = Rc::new(Cell::new(None::<crate::DelayedCall>));
     let cancelled = Rc::clone(&timer);
@@ -57,6 +58,7 @@ pub fn defer_later(reactor: &mut Reactor, delay: Duration) -> Deferred<()> {
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[track_caller]
+#[doc(alias("deferToThread", "to_thread", "spawn_blocking", "run_in_executor"))]
 pub fn defer_to_thread<T: Send + 'static>(
     reactor: &mut Reactor,
     job: impl FnOnce() -> T + Send + 'static,

@@ -21,7 +21,7 @@ impl<T: 'static> Deferred<T> {
     /// use twistor::{Deferred, Failure};
     ///
     /// let mut reactor = twistor::Reactor::new()?;
-    /// let deferred = Deferred::from_future(&reactor.handle(), async {
+    /// let deferred = Deferred::from_future(&reactor, async {
     ///     twistor::task::sleep(Duration::from_millis(1)).await;
     ///     Ok("7".parse::<u32>()?)
     /// });
@@ -33,11 +33,12 @@ impl<T: 'static> Deferred<T> {
     /// # Ok::<(), twistor::Error>(())
     /// ```
     #[track_caller]
-    pub fn from_future<F>(handle: &Handle, future: F) -> Deferred<T>
+    #[doc(alias("ensureDeferred", "fromCoroutine", "fromFuture"))]
+    pub fn from_future<F>(handle: &impl AsRef<Handle>, future: F) -> Deferred<T>
     where
         F: Future<Output = Result<T, Failure>> + 'static,
     {
-        let place = Location::caller();
+        let (handle, place) = (handle.as_ref(), Location::caller());
         let task = Rc::new(Cell::new(None));
         let held = Rc::clone(&task);
         // Dropping the task cancels it. After it has fired the resolver this does nothing.

@@ -42,6 +42,7 @@ use crate::{DelayedCall, Instant, Reactor};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "setInterval")]
 pub struct LoopingCall {
     shared: Rc<Loop>,
 }

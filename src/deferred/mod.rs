@@ -11,7 +11,7 @@
 //!
 //! /// The answer of a slow sensor, to be.
 //! fn measure(reactor: &mut Reactor, sensor: u32) -> Deferred<f64> {
-//!     let (resolver, answer) = Deferred::new(&reactor.handle());
+//!     let (resolver, answer) = Deferred::new(&reactor);
 //!     reactor.call_later(Duration::from_millis(1), move |_| {
 //!         // The error is ignored: the Deferred may have been cancelled in the meantime.
 //!         let _ = match sensor {
@@ -43,7 +43,7 @@
 //!             .timeout(&mut reactor, Duration::from_secs(5))
 //!     })
 //!     .collect();
-//! gather(&reactor.handle(), answers).done(|reactor, degrees| {
+//! gather(&reactor, answers).done(|reactor, degrees| {
 //!     assert_eq!(degrees.unwrap(), [0.0, 69.8, 71.6]);
 //!     reactor.stop();
 //! });

@@ -16,7 +16,7 @@ use crate::reactor::Handle;
 /// use twistor::deferred::DeferredQueue;
 ///
 /// let mut reactor = twistor::Reactor::new()?;
-/// let queue = DeferredQueue::new(&reactor.handle(), 2, 1);
+/// let queue = DeferredQueue::new(&reactor, 2, 1);
 /// queue.get()?.done(|reactor, value| {
 ///     assert_eq!(value.unwrap(), "for the pending get");
 ///     reactor.stop();
@@ -28,6 +28,7 @@ use crate::reactor::Handle;
 /// reactor.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "Queue")]
 pub struct DeferredQueue<T> {
     waiting: Rc<Waiting<T>>,
 }
@@ -61,10 +62,10 @@ struct Queued<T> {
 impl<T: 'static> DeferredQueue<T> {
     /// Creates a queue of at most `size` values, or at most `backlog` pending `get` calls.
     /// `usize::MAX` means no limit.
-    pub fn new(handle: &Handle, size: usize, backlog: usize) -> DeferredQueue<T> {
+    pub fn new(handle: &impl AsRef<Handle>, size: usize, backlog: usize) -> DeferredQueue<T> {
         let sides =
             RefCell::new(Sides { values: VecDeque::new(), given_back: 0, gets: VecDeque::new(), next: 0 });
-        DeferredQueue { waiting: Rc::new(Waiting { handle: handle.clone(), size, backlog, sides }) }
+        DeferredQueue { waiting: Rc::new(Waiting { handle: handle.as_ref().clone(), size, backlog, sides }) }
     }
 
     /// Hands a value to the longest-waiting `get`, or queues it.

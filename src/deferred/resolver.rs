@@ -21,7 +21,7 @@ use super::{AlreadyCalled, Failure};
 /// use twistor::{Deferred, Resolver};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
-/// let (resolver, deferred): (Resolver<u32>, Deferred<u32>) = Deferred::new(&reactor.handle());
+/// let (resolver, deferred): (Resolver<u32>, Deferred<u32>) = Deferred::new(&reactor);
 /// deferred.done(|reactor, result| {
 ///     assert_eq!(result.unwrap(), 42);
 ///     reactor.stop();
@@ -31,6 +31,7 @@ use super::{AlreadyCalled, Failure};
 /// reactor.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("oneshot", "Promise"))]
 pub struct Resolver<T> {
     chain: Rc<Chain>,
     value: PhantomData<fn(T)>,
@@ -42,6 +43,7 @@ impl<T: 'static> Resolver<T> {
     /// # Errors
     /// [`AlreadyCalled`] if it was fired or cancelled before. Exception: the first firing after a
     /// [`cancel`](super::Deferred::cancel) without a canceller is ignored and returns `Ok`.
+    #[doc(alias = "set_result")]
     pub fn callback(&self, value: T) -> Result<(), AlreadyCalled> {
         self.chain.fire(Outcome::of(value))
     }
@@ -51,6 +53,7 @@ impl<T: 'static> Resolver<T> {
     /// # Errors
     /// Same as [`callback`](Resolver::callback).
     #[track_caller]
+    #[doc(alias = "set_exception")]
     pub fn errback(&self, failure: impl Into<Failure>) -> Result<(), AlreadyCalled> {
         self.chain.fire(Outcome::Failed(failure.into()))
     }

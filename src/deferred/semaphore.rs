@@ -18,13 +18,13 @@ use crate::reactor::Handle;
 /// use twistor::deferred::{DeferredSemaphore, defer_later, gather};
 ///
 /// let mut reactor = twistor::Reactor::new()?;
-/// let two_at_a_time = DeferredSemaphore::new(&reactor.handle(), 2);
+/// let two_at_a_time = DeferredSemaphore::new(&reactor, 2);
 /// let jobs = (0..10).map(|number| {
 ///     two_at_a_time
 ///         .run(|reactor| defer_later(reactor, Duration::from_millis(1)))
 ///         .map(move |_, ()| number)
 /// });
-/// gather(&reactor.handle(), jobs).done(|reactor, numbers| {
+/// gather(&reactor, jobs).done(|reactor, numbers| {
 ///     assert_eq!(numbers.unwrap().len(), 10);
 ///     reactor.stop();
 /// });
@@ -32,6 +32,7 @@ use crate::reactor::Handle;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "Semaphore")]
 pub struct DeferredSemaphore {
     tokens: Rc<Tokens>,
 }
@@ -43,7 +44,7 @@ pub struct DeferredSemaphore {
 /// use twistor::deferred::DeferredLock;
 ///
 /// let mut reactor = twistor::Reactor::new()?;
-/// let lock = DeferredLock::new(&reactor.handle());
+/// let lock = DeferredLock::new(&reactor);
 /// lock.acquire().done(move |reactor, acquired| {
 ///     assert!(lock.locked());
 ///     drop(acquired);
@@ -54,6 +55,7 @@ pub struct DeferredSemaphore {
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias("Mutex", "Lock"))]
 pub struct DeferredLock {
     semaphore: DeferredSemaphore,
 }
@@ -61,6 +63,7 @@ pub struct DeferredLock {
 /// A guard that holds a lock, or one token of a semaphore. Dropping it releases the token.
 /// (Twisted: `release`.)
 #[must_use = "dropped, it is released"]
+#[doc(alias = "OwnedSemaphorePermit")]
 pub struct Permit {
     tokens: Rc<Tokens>,
 }
@@ -78,10 +81,10 @@ struct Tokens {
 
 impl DeferredSemaphore {
     /// Creates a semaphore with this number of tokens. 0 counts as 1.
-    pub fn new(handle: &Handle, tokens: usize) -> DeferredSemaphore {
+    pub fn new(handle: &impl AsRef<Handle>, tokens: usize) -> DeferredSemaphore {
         let limit = tokens.max(1);
         let tokens = Tokens {
-            handle: handle.clone(),
+            handle: handle.as_ref().clone(),
             limit,
             free: Cell::new(limit),
             waiting: RefCell::default(),
@@ -139,7 +142,7 @@ impl DeferredSemaphore {
 
 impl DeferredLock {
     /// Creates an unlocked lock.
-    pub fn new(handle: &Handle) -> DeferredLock {
+    pub fn new(handle: &impl AsRef<Handle>) -> DeferredLock {
         DeferredLock { semaphore: DeferredSemaphore::new(handle, 1) }
     }
 

@@ -27,6 +27,7 @@ impl<T: 'static> Deferred<T> {
     /// # Ok::<(), twistor::Error>(())
     /// ```
     #[track_caller]
+    #[doc(alias = "addTimeout")]
     pub fn timeout(self, reactor: &mut Reactor, limit: Duration) -> Deferred<T> {
         let place = Location::caller();
         self.timeout_with(reactor, limit, move |_, outcome| match outcome {

@@ -33,6 +33,7 @@ use crate::{
 ///
 /// # Errors
 /// The errors of [`ClientEndpoint::connect`]. `failed` is not called then.
+#[doc(alias = "connectProtocol")]
 pub fn connect_protocol(
     reactor: &mut Reactor,
     endpoint: &dyn ClientEndpoint,

@@ -37,6 +37,7 @@ use crate::{Error, Factory, Listener, Reactor, Result};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[doc(alias("AdoptedStreamServerEndpoint", "adoptStreamPort", "LISTEN_FDS"))]
 pub struct Adopted {
     /// `None` after the first use.
     descriptor: RefCell<Option<OwnedFd>>,

@@ -95,6 +95,7 @@ use crate::{ClientFactory, ConnectorId, DatagramId, DatagramProtocol, Factory, L
 ///
 /// An endpoint can be downcast through `dyn Any`, for example to a [`ListenTcp`](crate::ListenTcp)
 /// that was parsed from text.
+#[doc(alias("IStreamServerEndpoint", "TCP4ServerEndpoint"))]
 pub trait ServerEndpoint: Any {
     /// Listens, and builds a protocol with `factory` for each connection.
     ///
@@ -109,6 +110,7 @@ pub trait ServerEndpoint: Any {
 /// A place to connect to. (Twisted: `IStreamClientEndpoint`.)
 ///
 /// The factory receives all events, including the loss of the connection, and can connect again.
+#[doc(alias("IStreamClientEndpoint", "TCP4ClientEndpoint", "HostnameEndpoint"))]
 pub trait ClientEndpoint: Any {
     /// Connects, and builds a protocol with `factory` once the connection is made.
     ///
@@ -138,6 +140,7 @@ pub trait DatagramEndpoint: Any {
 ///
 /// # Errors
 /// [`ParseError`] if the text is not a valid server endpoint.
+#[doc(alias = "serverFromString")]
 pub fn server_from_string(text: &str) -> Result<Box<dyn ServerEndpoint>, ParseError> {
     Registry::default().server_from_string(text)
 }
@@ -147,6 +150,7 @@ pub fn server_from_string(text: &str) -> Result<Box<dyn ServerEndpoint>, ParseEr
 ///
 /// # Errors
 /// [`ParseError`] if the text is not a valid client endpoint.
+#[doc(alias = "clientFromString")]
 pub fn client_from_string(text: &str) -> Result<Box<dyn ClientEndpoint>, ParseError> {
     Registry::default().client_from_string(text)
 }
@@ -164,6 +168,17 @@ pub fn datagram_from_string(text: &str) -> Result<Box<dyn DatagramEndpoint>, Par
 impl ServerEndpoint for Box<dyn ServerEndpoint> {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
         (**self).listen(reactor, factory)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+}
+
+/// Boxed endpoints are endpoints.
+impl DatagramEndpoint for Box<dyn DatagramEndpoint> {
+    fn open(&self, reactor: &mut Reactor, protocol: Box<dyn DatagramProtocol>) -> Result<DatagramId> {
+        (**self).open(reactor, protocol)
     }
 
     fn describe(&self) -> String {

@@ -70,6 +70,7 @@ use std::fmt;
 ///   [`assert_any_cut`](crate::testing::assert_any_cut) checks that.
 ///
 /// [tokio]: https://docs.rs/tokio-util/latest/tokio_util/codec/trait.Decoder.html
+#[doc(alias("Framed", "FramedRead"))]
 pub trait Decoder {
     /// A decoded message. It owns its data.
     type Message;

@@ -45,6 +45,7 @@ use crate::Transport;
 /// ```
 ///
 /// [tokio]: https://docs.rs/tokio-util/latest/tokio_util/codec/trait.Encoder.html
+#[doc(alias("Framed", "FramedWrite"))]
 pub trait Encoder {
     /// A message.
     type Message: ?Sized;

@@ -29,14 +29,22 @@ use crate::reactor::ReadState;
 /// # assert_eq!(transport.value(), b"HELLO\r\n");
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias("LineOnlyReceiver", "LinesCodec"))]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle lines",
+    label = "does not implement `LineReceiver`",
+    note = "implement `LineReceiver` for it: `line_received` is the only method without a default"
+)]
 pub trait LineReceiver: 'static {
     /// Called for each line, without its delimiter. It may be empty. (Twisted: `lineReceived`.)
     ///
     /// [`pause_reading`](Transport::pause_reading) holds the following lines back at once.
     /// `lose_connection` and `abort_connection` discard them.
+    #[doc(alias = "lineReceived")]
     fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]);
 
     /// Called for data received in raw mode. Default: drops it. (Twisted: `rawDataReceived`.)
+    #[doc(alias = "rawDataReceived")]
     fn raw_data_received(&mut self, transport: &mut LineTransport<'_>, data: &[u8]) {
         let _ = (transport, data);
     }
@@ -243,7 +251,8 @@ transport!(Lines, LineReceiver, LineTransport);
 impl LineTransport<'_> {
     /// Sends a line and its delimiter. (Twisted: `sendLine`.)
     #[inline]
-    pub fn send_line(&mut self, line: &[u8]) {
+    #[doc(alias = "sendLine")]
+    pub fn send_line(&mut self, line: impl AsRef<[u8]>) {
         self.transport.write(line);
         self.transport.write(&self.controls.format.delimiter);
     }
@@ -251,6 +260,7 @@ impl LineTransport<'_> {
     /// Switches to raw mode: data is passed unchanged to
     /// [`raw_data_received`](LineReceiver::raw_data_received). Data that was already received comes
     /// first, in one piece. (Twisted: `setRawMode`.)
+    #[doc(alias = "setRawMode")]
     pub fn set_raw_mode(&mut self) {
         self.controls.mode = Mode::Raw;
     }
@@ -260,6 +270,7 @@ impl LineTransport<'_> {
     /// (Twisted: `setLineMode`.)
     ///
     /// If `extra` is the end of the slice given to `raw_data_received`, it is not copied.
+    #[doc(alias = "setLineMode")]
     pub fn set_line_mode(&mut self, extra: &[u8]) {
         self.controls.mode = Mode::Lines;
         if extra.is_empty() {
@@ -325,6 +336,7 @@ impl LineTransport<'_> {
     }
 
     /// Sets the maximum length of a line, in bytes. (Twisted: `MAX_LENGTH`.)
+    #[doc(alias = "MAX_LENGTH")]
     pub fn set_max_length(&mut self, max_length: usize) {
         self.controls.format.max_length = max_length;
     }

@@ -79,6 +79,7 @@ pub trait MessageReceiver: 'static {
 
 /// The protocol of a [`MessageReceiver`]. A [`MessageBuffer`] sets the maximum length of a message.
 /// Default: 99,999 bytes.
+#[doc(alias = "Framed")]
 pub struct Messages<H: MessageReceiver> {
     handler: H,
     buffer: MessageBuffer<H::Decoder>,

@@ -43,6 +43,7 @@ use crate::reactor::ReadState;
 /// # assert_eq!(transport.value(), b"HELLOYOU");
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias = "StatefulStringProtocol")]
 pub trait StatefulReceiver: Sized + 'static {
     /// Returns the first state. Called when the first data arrives. (Twisted: `getInitialState`.)
     fn initial_state(&mut self) -> NextState<Self>;

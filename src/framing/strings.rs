@@ -29,11 +29,25 @@ use crate::reactor::ReadState;
 /// # assert_eq!(transport.value(), b"5:HELLO,");
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias(
+    "NetstringReceiver",
+    "IntNStringReceiver",
+    "Int8StringReceiver",
+    "Int16StringReceiver",
+    "Int32StringReceiver",
+    "LengthDelimitedCodec"
+))]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle strings",
+    label = "does not implement `StringReceiver`",
+    note = "implement `StringReceiver` for it: `string_received` is the only method without a default"
+)]
 pub trait StringReceiver: 'static {
     /// Called for each string. It may be empty. (Twisted: `stringReceived`.)
     ///
     /// [`pause_reading`](Transport::pause_reading) holds the following strings back at once.
     /// `lose_connection` and `abort_connection` discard them.
+    #[doc(alias = "stringReceived")]
     fn string_received(&mut self, transport: &mut FrameTransport<'_>, string: &[u8]);
 
     /// Called for invalid data or a string longer than the limit. Default: ends the connection with
@@ -82,24 +96,28 @@ enum Decoder {
 
 impl<H: StringReceiver> Strings<H> {
     /// Creates the protocol for netstrings: `3:abc,` is `abc`. (Twisted: `NetstringReceiver`.)
+    #[doc(alias = "NetstringReceiver")]
     pub fn netstrings(handler: H) -> Strings<H> {
         Strings::with_netstring_decoder(handler, NetstringDecoder::default())
     }
 
     /// Creates the protocol for strings with a length prefix of one byte. (Twisted:
     /// `Int8StringReceiver`.)
+    #[doc(alias = "Int8StringReceiver")]
     pub fn int8(handler: H) -> Strings<H> {
         Strings::with_prefix_decoder(handler, PrefixDecoder::new(LengthPrefix::Int8, MAX_STRING))
     }
 
     /// Creates the protocol for strings with a length prefix of two bytes, big-endian. (Twisted:
     /// `Int16StringReceiver`.)
+    #[doc(alias = "Int16StringReceiver")]
     pub fn int16(handler: H) -> Strings<H> {
         Strings::with_prefix_decoder(handler, PrefixDecoder::new(LengthPrefix::Int16, MAX_STRING))
     }
 
     /// Creates the protocol for strings with a length prefix of four bytes, big-endian. (Twisted:
     /// `Int32StringReceiver`.)
+    #[doc(alias = "Int32StringReceiver")]
     pub fn int32(handler: H) -> Strings<H> {
         Strings::with_prefix_decoder(handler, PrefixDecoder::new(LengthPrefix::Int32, MAX_STRING))
     }
@@ -242,7 +260,12 @@ impl FrameTransport<'_> {
     /// # Errors
     /// [`StringTooLong`] if the length does not fit the prefix. Nothing is sent then. Netstrings
     /// have no such limit. (Twisted: `StringTooLongError`.)
-    pub fn send_string(&mut self, string: &[u8]) -> Result<(), StringTooLong> {
+    #[doc(alias = "sendString")]
+    pub fn send_string(&mut self, string: impl AsRef<[u8]>) -> Result<(), StringTooLong> {
+        self.send_bytes(string.as_ref())
+    }
+
+    fn send_bytes(&mut self, string: &[u8]) -> Result<(), StringTooLong> {
         match self.prefix {
             None => {
                 self.transport.write(format!("{}:", string.len()).as_bytes());
@@ -274,6 +297,7 @@ impl FrameTransport<'_> {
     }
 
     /// Sets the maximum length of received strings, in bytes. (Twisted: `MAX_LENGTH`.)
+    #[doc(alias = "MAX_LENGTH")]
     pub fn set_max_length(&mut self, max_length: usize) {
         *self.max_length = max_length;
     }

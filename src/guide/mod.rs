@@ -2,10 +2,11 @@
 //!
 //! | chapter | contents |
 //! |---|---|
-//! | [`coming_from`] | names of Twisted, asyncio and tokio, and their names here |
+//! | [`coming_from`] | names of Twisted, asyncio, tokio, mio and calloop, and their names here |
 //! | [`commands`] | the `twistor` command: options, output, exit codes |
 //! | [`framings`] | framings of your own, for handlers, tasks and tests; connections joined to one another |
 //! | [`embedding`] | a reactor inside another event loop; descriptors of other code |
+//! | [`several_cores`] | several reactors: one port, calls between threads |
 //! | [`testing`] | tests of protocols: test doubles, simulated networks, many seeds |
 //! | [`internals`] | how the loop works, drawn with the files on each path |
 //! | [`performance`] | measurements, and the commands that made them |
@@ -21,6 +22,9 @@ pub mod framings {}
 
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
+
+#[doc = include_str!("several_cores.md")]
+pub mod several_cores {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}

@@ -22,6 +22,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
+#[doc(alias("IPv4Address", "IPv6Address", "UNIXAddress", "SocketAddr"))]
 pub enum Address {
     /// TCP over IPv4 or IPv6.
     Tcp(SocketAddr),

@@ -24,6 +24,7 @@ use super::{Signal, Token};
 /// assert_eq!(spawn.to_string(), "ls -l etc");
 /// ```
 #[derive(Clone, Debug)]
+#[doc(alias("Command", "Popen", "usePTY", "childFDs"))]
 pub struct SpawnProcess {
     /// The program: a path, or a name to look up in PATH.
     pub program: OsString,
@@ -197,6 +198,7 @@ impl From<std::io::Error> for SpawnError {
 /// The way in which a child process ended. (Twisted: `ProcessDone`, `ProcessTerminated`.)
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[doc(alias("ProcessDone", "ProcessTerminated", "ExitStatus"))]
 pub enum ExitReason {
     /// Exited with this code. 0 is success.
     Code(i32),

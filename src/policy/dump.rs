@@ -42,6 +42,7 @@ pub enum DumpStyle {
 /// ```
 ///
 /// [`DumpLayer::to_log`] and [`DumpLayer::to_writer`] are other outputs.
+#[doc(alias = "TrafficLoggingFactory")]
 pub fn dump_traffic<F: Factory>(
     factory: F,
     style: DumpStyle,

@@ -31,6 +31,7 @@ use crate::{Producer, ProducerKind, Reactor, Result, Transport};
 /// }
 /// # assert_eq!(twistor::testing::StringTransport::new(Motd).take(), b"Nothing new today.\n");
 /// ```
+#[doc(alias = "sendfile")]
 pub struct FileSender {
     from: Box<dyn Read>,
     piece: usize,

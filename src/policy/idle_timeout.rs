@@ -30,6 +30,7 @@ use crate::{DelayedCall, Factory, Layer, LayerContext, LayerError, Layered, Tran
 /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", echo)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias = "TimeoutFactory")]
 pub fn idle_timeout<F: Factory>(factory: F, limit: Duration) -> Layered<F, impl FnMut() -> IdleTimeout> {
     layered(factory, move || IdleTimeout::new(limit))
 }
@@ -121,6 +122,7 @@ impl Layer for IdleTimeout {
 /// # twistor::testing::StringTransport::new(Login::default()).feed(b"x");
 /// ```
 #[derive(Debug, Default)]
+#[doc(alias("TimeoutMixin", "setTimeout", "resetTimeout"))]
 pub struct ProtocolTimeout {
     pending: Option<(Duration, DelayedCall)>,
 }

@@ -43,6 +43,7 @@ use crate::{
 /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", echo)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias = "LimitTotalConnectionsFactory")]
 pub fn limit_total<F: Factory>(factory: F, limit: usize) -> LimitTotal<F> {
     LimitTotal { factory, limit, open: Rc::default(), awaiting_overflow: Rc::default(), overflow: None }
 }
@@ -103,6 +104,7 @@ impl<F> LimitTotal<F> {
 /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", echo)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias = "LimitConnectionsByPeer")]
 pub fn limit_per_peer<F: Factory>(factory: F, limit: usize) -> LimitPerPeer<F> {
     LimitPerPeer { factory, limit, prefixes: Prefixes::default(), open: Rc::default() }
 }

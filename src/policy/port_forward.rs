@@ -27,6 +27,7 @@ use crate::{
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias = "portforward")]
 pub struct PortForward {
     target: Rc<dyn ClientEndpoint>,
     announce: Option<Version>,

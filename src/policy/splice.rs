@@ -60,6 +60,7 @@ use crate::{ConnectionId, Error, Instant, Layer, LayerContext, Reactor, Reason, 
 /// # Errors
 /// [`Error::NotConnected`] if one of the connections is closing or gone, or if they are the same.
 /// Nothing is changed then.
+#[doc(alias = "copy_bidirectional")]
 pub fn splice(
     reactor: &mut Reactor,
     a: ConnectionId,

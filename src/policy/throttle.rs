@@ -36,6 +36,7 @@ pub struct RateLimits {
 /// twistor::Reactor::new()?.listen_tcp("127.0.0.1:0", throttled(|| Echo, rates))?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias = "ThrottlingFactory")]
 pub fn throttled<F: Factory>(factory: F, rates: RateLimits) -> Layered<F, impl FnMut() -> Throttle> {
     let read_together = rates.read_together.map(TokenBucket::new);
     let write_together = rates.write_together.map(TokenBucket::new);

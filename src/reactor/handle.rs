@@ -35,8 +35,23 @@ use crate::reactor::turn::lifecycle::RunState;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias("get_running_loop", "LoopHandle"))]
 pub struct Handle {
     pub(super) shared: Rc<HandleState>,
+}
+
+/// Functions that only keep a handle take `&impl AsRef<Handle>`, which is `&handle` or `&reactor`.
+impl AsRef<Handle> for Handle {
+    fn as_ref(&self) -> &Handle {
+        self
+    }
+}
+
+/// A function that takes `&impl AsRef<Handle>` is called with `&reactor`.
+impl AsRef<Handle> for Reactor {
+    fn as_ref(&self) -> &Handle {
+        self.own_handle()
+    }
 }
 
 /// State shared by a reactor and all its handles.
@@ -83,6 +98,7 @@ pub(crate) trait Runnable {
 impl Handle {
     /// Queues a call. It runs from the loop on a fresh stack, in this turn or the next. It is
     /// dropped if the reactor has finished.
+    #[doc(alias("call_soon", "callLater", "insert_idle"))]
     pub fn call(&self, call: impl FnOnce(&mut Reactor) + 'static) {
         self.push(Queued::Call(Box::new(call)));
     }
@@ -136,6 +152,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error::ReactorUnavailable`] outside of a task.
+    #[doc(alias("get_running_loop", "get_event_loop"))]
     pub fn current() -> Result<Handle> {
         let current = set_current(None).ok_or(Error::ReactorUnavailable)?;
         set_current(Some(current.clone()));
@@ -289,6 +306,10 @@ impl fmt::Debug for Handle {
 impl Reactor {
     /// A handle for code on this thread. For other threads, see [`remote`](Reactor::remote).
     pub fn handle(&self) -> Handle {
+        self.own_handle().clone()
+    }
+
+    fn own_handle(&self) -> &Handle {
         let make = || Handle {
             shared: Rc::new(HandleState {
                 queue: RefCell::default(),
@@ -306,7 +327,7 @@ impl Reactor {
                 asks_for_stop: Cell::new(false),
             }),
         };
-        self.handle.get_or_init(make).clone()
+        self.handle.get_or_init(make)
     }
 
     /// Lends the reactor to all handles while `inside` runs, so that

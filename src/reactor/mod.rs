@@ -80,6 +80,7 @@ pub use self::settings::Settings;
 pub use self::statistics::{CallbackKind, SlowCallback, Statistics};
 pub use self::threads::RemoteHandle;
 pub use self::threads::completion::Completion;
+pub use self::threads::cores::{run_on_cores, run_on_cores_with};
 pub use self::timers::DelayedCall;
 pub(crate) use self::turn::NextTurn;
 pub use self::turn::hook::TurnHook;
@@ -130,6 +131,7 @@ use crate::net::{Net, Token};
 /// reactor.run()?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias("IReactorCore", "IReactorTCP", "EventLoop", "EventLoopBase", "Runtime", "Poll"))]
 pub struct Reactor {
     /// The driver: system calls of the kernel, or of the simulation.
     net: Box<dyn Net>,
@@ -253,6 +255,7 @@ impl Reactor {
     /// ([`Settings::slow_callback`]), it is also read after each group of callbacks. Between two
     /// turns the value does not change.
     #[inline]
+    #[doc(alias = "seconds")]
     pub fn now(&self) -> Instant {
         match self.clock.get() {
             Some(now) => now,
@@ -272,6 +275,7 @@ impl Reactor {
     }
 
     /// The calendar time, which may jump. Use it for display and records, not for measuring.
+    #[doc(alias = "SystemTime")]
     pub fn system_time(&self) -> SystemTime {
         self.net.wall()
     }
@@ -332,6 +336,7 @@ impl Reactor {
     }
 
     /// The handles of all open connections.
+    #[doc(alias = "getReaders")]
     pub fn connections(&self) -> Vec<ConnectionId> {
         let is_open = |source: &Source| match source {
             Source::Connection(connection) => {

@@ -20,6 +20,7 @@ use crate::net::ThreadLimits;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(alias("slow_callback_duration", "Builder"))]
 pub struct Settings {
     /// Limit on open connections. Connections beyond it are accepted, closed and counted. Default:
     /// 10,000, or half of what is left of the file descriptor limit after subtracting 256, if that

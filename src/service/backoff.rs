@@ -19,6 +19,7 @@ use std::time::Duration;
 /// let steady = client().retry(|_failures: u32, _random: u64| Some(Duration::from_secs(1)));
 /// # drop((patient, steady));
 /// ```
+#[doc(alias = "retryPolicy")]
 pub trait RetryPolicy: 'static {
     /// Returns the delay after `failures` consecutive failures, or `None` for no further attempt.
     /// Zero failures means that an established connection was lost. `random` is 64 random bits of
@@ -51,6 +52,7 @@ impl RetryPolicy for Backoff {
 /// assert_eq!(waits, [1.0, 1.5, 2.25, 3.375]);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[doc(alias("backoffPolicy", "ReconnectingClientFactory"))]
 pub struct Backoff {
     /// Delay after zero failures. Default: 1 s.
     pub initial: Duration,

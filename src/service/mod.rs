@@ -1,9 +1,13 @@
 //! Services: the parts of a program that start and stop, as values that can be combined.
 //!
-//! A [`Service`] starts, runs, and stops. A [`MultiService`] combines several into one. Three
-//! services are provided: a listening port ([`StreamServerService`]), a persistent client
-//! connection ([`ClientService`]) and a timer ([`TimerService`]). [`run`] runs a service as a
-//! program.
+//! A [`Service`] starts, runs, and stops. A [`MultiService`] combines several into one. These
+//! services are provided, and [`run`] runs a service as a program:
+//!
+//! - [`StreamServerService`]: a listening port
+//! - [`ClientService`]: a persistent client connection
+//! - [`DatagramService`]: a datagram socket
+//! - [`ProcessService`]: a child process that is kept running
+//! - [`TimerService`]: a timer
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -102,8 +106,10 @@
 mod attached;
 mod backoff;
 mod client;
+mod datagram;
 mod error;
 mod multi;
+mod process;
 mod run;
 mod server;
 mod stopped;
@@ -114,8 +120,10 @@ pub use self::attached::run_service;
 pub use self::backoff::{Backoff, RetryPolicy};
 pub use self::client::state::{AttemptError, ClientServiceError, ClientState};
 pub use self::client::{ClientService, PrepareToken};
+pub use self::datagram::DatagramService;
 pub use self::error::ServiceError;
 pub use self::multi::{MultiService, ServiceId};
+pub use self::process::{ProcessService, Restart};
 pub use self::run::notify::notify_status;
 pub use self::run::{RunError, RunSettings, run, run_with};
 pub use self::server::StreamServerService;
@@ -129,6 +137,13 @@ use crate::deferred::Failure;
 ///
 /// The owner calls `privileged_start` and `start`, in this order, and later `stop` once. It calls
 /// `stop` as well if one of the first two failed. A stopped service can be started again.
+#[doc(alias("IService", "IServiceMaker"))]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a service",
+    label = "does not implement `Service`",
+    note = "implement `Service` for it: `start` is the only method without a default",
+    note = "`StreamServerService`, `ClientService`, `DatagramService`, `ProcessService` and `TimerService` are services"
+)]
 pub trait Service: 'static {
     /// Name of the service, for errors and for lookups in its parent. Default: none.
     fn name(&self) -> Option<&str> {
@@ -140,6 +155,7 @@ pub trait Service: 'static {
     ///
     /// # Errors
     /// Any failure that prevents the start.
+    #[doc(alias = "privilegedStartService")]
     fn privileged_start(&mut self, reactor: &mut Reactor) -> Result<(), Failure> {
         let _ = reactor;
         Ok(())
@@ -149,9 +165,11 @@ pub trait Service: 'static {
     ///
     /// # Errors
     /// Any failure that prevents the start. `stop` is still called, to undo a partial start.
+    #[doc(alias = "startService")]
     fn start(&mut self, reactor: &mut Reactor) -> Result<(), Failure>;
 
     /// Stops the service. It has stopped when `stopped` is dropped. Default: drops it at once.
+    #[doc(alias = "stopService")]
     fn stop(&mut self, reactor: &mut Reactor, stopped: StopToken) {
         let _ = reactor;
         drop(stopped);

@@ -32,6 +32,7 @@ use crate::{Factory, Listener, Reactor, Shared, Transport, shared};
 /// # drop(echo);
 /// ```
 #[derive(Clone)]
+#[doc(alias("StreamServerEndpointService", "TCPServer"))]
 pub struct StreamServerService {
     name: Option<Rc<str>>,
     server: Rc<RefCell<Server>>,

@@ -35,6 +35,7 @@ use crate::{BuildContext, ClientFactory, Connector, ConnectorId, Factory, Protoc
 /// - [`ConnectError::BadEndpoint`]: the text is not a valid endpoint.
 /// - [`ConnectError::Failed`]: the connection attempt failed.
 /// - [`ConnectError::Reactor`]: the caller is not inside a task.
+#[doc(alias("TcpStream", "connect"))]
 pub async fn open_connection(
     endpoint: impl IntoEndpoint<dyn ClientEndpoint>,
 ) -> Result<(StreamReader, StreamWriter), ConnectError> {
@@ -67,6 +68,7 @@ pub async fn open_connection(
 ///
 /// # Errors
 /// [`ConnectError::Reactor`]: the caller is not inside a task, or the streams cannot be opened.
+#[doc(alias("stdin", "stdout"))]
 pub async fn stdio() -> Result<(StreamReader, StreamWriter), ConnectError> {
     let handle = Handle::current()?;
     let link = StreamState::new(handle.clone());

@@ -34,6 +34,7 @@ use crate::{Address, DatagramId, DatagramProtocol, DatagramTransport, Error, Rea
 /// # Errors
 /// - [`ConnectError::BadEndpoint`]: the text is not a valid endpoint.
 /// - [`ConnectError::Reactor`]: the socket cannot be opened, or the caller is not inside a task.
+#[doc(alias("create_datagram_endpoint", "UdpSocket"))]
 pub async fn open_datagram(
     endpoint: impl IntoEndpoint<dyn DatagramEndpoint>,
 ) -> Result<DatagramStream, ConnectError> {
@@ -53,6 +54,7 @@ pub async fn open_datagram(
 ///
 /// Received datagrams are queued until they are read. Datagrams over the queue limit are dropped
 /// and [counted](DatagramStream::dropped). Default: 1,024 datagrams and 1 MiB.
+#[doc(alias = "UdpSocket")]
 pub struct DatagramStream {
     handle: Handle,
     id: DatagramId,
@@ -113,15 +115,16 @@ impl DatagramStream {
     /// - [`Error::QueueFull`]: the send queue is full.
     /// - [`Error::NotConnected`]: the socket is closed.
     /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
-    pub fn send(&self, data: &[u8]) -> Result<()> {
-        self.with_socket(|socket| socket.write(data))
+    pub fn send(&self, data: impl AsRef<[u8]>) -> Result<()> {
+        self.with_socket(|socket| socket.write(data.as_ref()))
     }
 
     /// Sends a datagram to an address.
     ///
     /// # Errors
     /// Same as [`send`](DatagramStream::send).
-    pub fn send_to(&self, data: &[u8], to: &Address) -> Result<()> {
+    pub fn send_to(&self, data: impl AsRef<[u8]>, to: &Address) -> Result<()> {
+        let data = data.as_ref();
         let answers = self.last.borrow().as_ref().filter(|(from, _)| from == to).map(|(_, source)| *source);
         match answers {
             Some(source) => self.send_from(data, to, source),
@@ -134,8 +137,8 @@ impl DatagramStream {
     ///
     /// # Errors
     /// Same as [`DatagramTransport::write_from`](crate::DatagramTransport::write_from).
-    pub fn send_from(&self, data: &[u8], to: &Address, source: IpAddr) -> Result<()> {
-        self.with_socket(|socket| socket.write_from(data, to, source))
+    pub fn send_from(&self, data: impl AsRef<[u8]>, to: &Address, source: IpAddr) -> Result<()> {
+        self.with_socket(|socket| socket.write_from(data.as_ref(), to, source))
     }
 
     /// The local address that a reply to the last received datagram is sent from. It is the address
@@ -172,11 +175,13 @@ impl DatagramStream {
     }
 
     /// The local address.
+    #[doc(alias = "local_addr")]
     pub fn host(&self) -> &Address {
         &self.host
     }
 
     /// The connected peer, if there is one.
+    #[doc(alias = "peer_addr")]
     pub fn peer(&self) -> Option<&Address> {
         self.peer.as_ref()
     }

@@ -1,17 +1,17 @@
 //! Conversions to endpoints.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::endpoint::{ClientEndpoint, DatagramEndpoint, ParseError, Registry, ServerEndpoint};
-use crate::{Address, ConnectTcp, ConnectUnix, ListenTcp, ListenUdp};
+use crate::{Address, ConnectTcp, ConnectUnix, Error, ListenTcp, ListenUdp};
 
 /// A conversion to an endpoint of kind `E`, from text or from a value.
 ///
 /// | kind | text | values |
 /// |---|---|---|
 /// | client, `dyn ClientEndpoint` | `"tcp:example.org:80:timeout=5"`, `"unix:/run/app.sock"`, or just `"example.org:80"` | every [`ClientEndpoint`], `SocketAddr`, `(host, port)`, [`Address`] |
-/// | server, `dyn ServerEndpoint` | `"tcp:80:interface=127.0.0.1"`, or just `"127.0.0.1:80"` | every [`ServerEndpoint`], `SocketAddr` |
-/// | datagrams, `dyn DatagramEndpoint` | `"udp:53"`, `"udp:127.0.0.1:53"` | [`ListenUdp`], [`ConnectUdp`](crate::ConnectUdp), `SocketAddr` to receive at |
+/// | server, `dyn ServerEndpoint` | `"tcp:80:interface=127.0.0.1"`, or just `"127.0.0.1:80"` | every [`ServerEndpoint`], `SocketAddr`, `(address, port)` |
+/// | datagrams, `dyn DatagramEndpoint` | `"udp:53"`, `"udp:127.0.0.1:53"` | [`ListenUdp`], [`ConnectUdp`](crate::ConnectUdp), `SocketAddr` or `(address, port)` to receive at |
 pub trait IntoEndpoint<E: ?Sized> {
     /// Converts to the endpoint.
     ///
@@ -52,16 +52,31 @@ impl IntoEndpoint<dyn ClientEndpoint> for SocketAddr {
     }
 }
 
-impl IntoEndpoint<dyn ClientEndpoint> for (&str, u16) {
-    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
-        Ok(Box::new(ConnectTcp::from(self)))
-    }
+/// Implements the conversion for pairs of a host and a port.
+macro_rules! host_and_port {
+    ($endpoint:ident by $options:ident from $($source:ty),+) => {
+        $(impl IntoEndpoint<dyn $endpoint> for $source {
+            fn into_endpoint(self) -> Result<Box<dyn $endpoint>, ParseError> {
+                $options::try_from(self).map(|options| Box::new(options) as _).map_err(bad_address)
+            }
+        })+
+    };
+    ($endpoint:ident by $options:ident) => {
+        host_and_port!($endpoint by $options from
+            (&str, u16), (String, u16), (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+    };
 }
 
-impl IntoEndpoint<dyn ClientEndpoint> for (String, u16) {
-    fn into_endpoint(self) -> Result<Box<dyn ClientEndpoint>, ParseError> {
-        (self.0.as_str(), self.1).into_endpoint()
-    }
+host_and_port!(ClientEndpoint by ConnectTcp);
+host_and_port!(ServerEndpoint by ListenTcp);
+host_and_port!(DatagramEndpoint by ListenUdp);
+
+fn bad_address(error: impl Into<Error>) -> ParseError {
+    let (text, why) = match error.into() {
+        Error::BadAddress(bad) => (bad.text, bad.why.to_owned()),
+        error => (String::new(), error.to_string()),
+    };
+    ParseError { text, position: 0, key: None, why }
 }
 
 impl IntoEndpoint<dyn ClientEndpoint> for &Address {

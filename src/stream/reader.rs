@@ -26,6 +26,7 @@ use crate::{Address, ConnectionId, Reason};
 /// **Dropping only the reader** keeps the connection open. Received data is then discarded, so that
 /// the peer is not held up and the writer learns of the end. When both halves are dropped, written
 /// data is sent and the connection is closed.
+#[doc(alias("OwnedReadHalf", "ReadHalf", "AsyncRead", "split", "into_split"))]
 pub struct StreamReader {
     link: Rc<StreamState>,
     buffer: Buffer,
@@ -74,6 +75,7 @@ impl StreamReader {
     /// If it fails, no data is consumed.
     /// - [`StreamError::UnexpectedEof`]: the peer sent EOF first.
     /// - [`StreamError::Lost`]: the connection was lost.
+    #[doc(alias = "readexactly")]
     pub async fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), StreamError> {
         while self.buffer.len() < buffer.len() {
             if !self.more().await? {
@@ -92,6 +94,7 @@ impl StreamReader {
     /// - [`StreamError::TooLong`]: the first `limit` bytes do not include the whole delimiter.
     /// - [`StreamError::UnexpectedEof`]: the peer sent EOF first.
     /// - [`StreamError::Lost`]: the connection was lost.
+    #[doc(alias = "readuntil")]
     pub async fn read_until(&mut self, delimiter: &[u8], limit: usize) -> Result<Option<&[u8]>, StreamError> {
         let mut searched = 0;
         loop {
@@ -132,6 +135,7 @@ impl StreamReader {
     /// If it fails, no data is consumed.
     /// - [`StreamError::TooLong`]: the line is longer than the limit.
     /// - [`StreamError::Lost`]: the connection was lost.
+    #[doc(alias = "readline")]
     pub async fn read_line(&mut self) -> Result<Option<&[u8]>, StreamError> {
         let limit = self.link.limit();
         let length = match self.read_until(b"\n", limit).await {
@@ -251,6 +255,7 @@ impl StreamReader {
     }
 
     /// The address of the peer.
+    #[doc(alias = "peer_addr")]
     pub fn peer(&self) -> Address {
         self.link.peer()
     }

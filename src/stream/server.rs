@@ -57,6 +57,7 @@ use crate::{Address, BuildContext, Factory, Listener, Protocol, Reactor};
 /// - [`ConnectError::BadEndpoint`]: the text is not a valid endpoint.
 /// - [`ConnectError::Reactor`]: the server cannot listen, or the caller is not inside a task.
 #[track_caller]
+#[doc(alias("TcpListener", "accept"))]
 pub fn start_server<R: HandlerResult>(
     endpoint: impl IntoEndpoint<dyn ServerEndpoint>,
     handler: impl AsyncFn(StreamReader, StreamWriter) -> R + 'static,
@@ -199,6 +200,7 @@ fn is_lost(error: &(dyn StdError + 'static)) -> bool {
 /// **Dropping it** stops listening and cancels the handlers. [`detach`](Server::detach) lets it run
 /// without an owner.
 #[must_use = "a server ends when this is dropped: keep it, await `wait_closed`, or detach it"]
+#[doc(alias = "AbstractServer")]
 pub struct Server {
     handle: Handle,
     listener: Listener,

@@ -21,6 +21,7 @@ use crate::{Address, ConnectionId, Error, Reason, Result};
 /// **Dropping only the writer** keeps the connection open and sends no FIN. Call
 /// [`write_eof`](StreamWriter::write_eof) or [`close`](StreamWriter::close) for that. When both
 /// halves are dropped, written data is sent and the connection is closed.
+#[doc(alias("OwnedWriteHalf", "WriteHalf", "AsyncWrite", "split", "into_split"))]
 pub struct StreamWriter {
     link: Rc<StreamState>,
 }
@@ -33,11 +34,13 @@ impl StreamWriter {
     /// Queues bytes to be sent in order. After `write_eof`, `close` or `abort` they are discarded,
     /// and the next `drain` reports that.
     #[inline]
-    pub fn write(&self, data: &[u8]) {
-        self.link.write(data);
+    #[doc(alias = "write_all")]
+    pub fn write(&self, data: impl AsRef<[u8]>) {
+        self.link.write(data.as_ref());
     }
 
     /// Queues several pieces, like one `write` for each. (asyncio: `writelines`.)
+    #[doc(alias = "writelines")]
     pub fn write_sequence(&self, pieces: &[&[u8]]) {
         self.link.write_sequence(pieces);
     }
@@ -61,6 +64,7 @@ impl StreamWriter {
     /// # Errors
     /// - [`StreamError::Lost`]: the connection has ended.
     /// - [`StreamError::WriteEnded`]: data was written after `write_eof`, `close` or `abort`.
+    #[doc(alias = "flush")]
     pub async fn drain(&self) -> std::result::Result<(), StreamError> {
         let mut waited = false;
         poll_fn(|context| self.link.poll_drain(context, std::mem::replace(&mut waited, true))).await
@@ -68,6 +72,7 @@ impl StreamWriter {
 
     /// Sends FIN after the written data. Reading continues. (asyncio: `write_eof`; Twisted:
     /// `loseWriteConnection`.)
+    #[doc(alias = "shutdown")]
     pub fn write_eof(&self) {
         self.link.write_eof();
     }
@@ -100,6 +105,7 @@ impl StreamWriter {
 
     /// Number of written bytes that the kernel has not accepted yet, or, for a
     /// [`duplex`](super::duplex()), that the other end has not read. 0 outside of a task.
+    #[doc(alias = "get_write_buffer_size")]
     pub fn write_buffer_size(&self) -> usize {
         self.link.write_buffer_size()
     }
@@ -120,11 +126,13 @@ impl StreamWriter {
     /// - [`Error::NotConnected`]: the connection has ended, or the stream is no connection.
     /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
     /// - [`Error::System`]: the system call failed.
+    #[doc(alias = "set_nodelay")]
     pub fn set_tcp_nodelay(&self, on: bool) -> Result<()> {
         self.link.try_with(|transport| transport.set_tcp_nodelay(on))?
     }
 
     /// The address of the peer.
+    #[doc(alias = "peer_addr")]
     pub fn peer(&self) -> Address {
         self.link.peer()
     }
@@ -134,6 +142,7 @@ impl StreamWriter {
     /// # Errors
     /// - [`Error::NotConnected`]: the connection has ended.
     /// - [`Error::ReactorUnavailable`]: the reactor cannot be reached from here.
+    #[doc(alias = "local_addr")]
     pub fn host(&self) -> Result<Address> {
         self.link.host().ok_or(Error::NotConnected)
     }

@@ -57,6 +57,7 @@ use crate::task::run_queue::BlockOnWaker;
 /// # Errors
 /// - [`Error::Stopped`]: the reactor stopped before the future ended.
 /// - The errors of [`Reactor::new`] and [`Reactor::run`].
+#[doc(alias("run_until_complete", "main"))]
 pub fn block_on<F: Future>(future: F) -> Result<F::Output> {
     let mut reactor = Reactor::new()?;
     let result = match catch_unwind(AssertUnwindSafe(|| reactor.block_on(future))) {

@@ -29,6 +29,7 @@ use std::thread::{self, Thread};
 /// assert_eq!(sum, 42);
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias("mpsc", "Queue"))]
 pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let state = State {
         values: VecDeque::new(),
@@ -44,11 +45,13 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 /// The sending half of a channel. It can be cloned and sent to other threads.
+#[doc(alias = "mpsc")]
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
 
 /// The receiving half of a channel, for a task or another thread.
+#[doc(alias = "mpsc")]
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
 }
@@ -161,6 +164,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// [`SendError`], with the value, if the receiver is gone.
+    #[doc(alias = "blocking_send")]
     pub fn send_blocking(&self, value: T) -> Result<(), SendError<T>> {
         park_on(self.send(value))
     }
@@ -271,6 +275,7 @@ impl<T> Receiver<T> {
 
     /// Receives the next value and blocks the thread until there is one. Never call it on the
     /// reactor's thread, because it would block the loop.
+    #[doc(alias = "blocking_recv")]
     pub fn recv_blocking(&mut self) -> Option<T> {
         park_on(self.recv())
     }

@@ -18,6 +18,7 @@ use slab::Slab;
 /// assert_eq!(both, (1, "two"));
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias = "gather")]
 pub async fn join<A: Future, B: Future>(left: A, right: B) -> (A::Output, B::Output) {
     let (mut left, mut right) = (pin!(left), pin!(right));
     let (mut first, mut second) = (None, None);
@@ -112,6 +113,7 @@ pub enum Either<A, B> {
 /// assert_eq!(squares, [1, 4, 9]);
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias("gather", "JoinSet", "TaskGroup"))]
 pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut set = FutureSet::new(futures);
     let mut results: Vec<Option<F::Output>> = set.members.iter().map(|_| None).collect();
@@ -138,6 +140,7 @@ pub async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F:
 /// assert_eq!((index, result), (0, "a"));
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias("FIRST_COMPLETED", "as_completed"))]
 pub async fn select_all<F: Future>(futures: impl IntoIterator<Item = F>) -> (usize, F::Output) {
     let mut set = FutureSet::new(futures);
     std::future::poll_fn(|context| set.poll_next(context)).await

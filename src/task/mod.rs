@@ -168,6 +168,7 @@ impl fmt::Display for TaskInfo {
 /// # Panics
 /// Outside of a task, because there is no reactor. Use [`Reactor::spawn`] there.
 #[track_caller]
+#[doc(alias("create_task", "ensure_future", "spawn_local", "inlineCallbacks"))]
 pub fn spawn<F: Future + 'static>(future: F) -> Task<F::Output> {
     current_handle().spawn(future)
 }

@@ -18,6 +18,7 @@ use crate::reactor::{DelayedCall, Handle, Instant, TimedCall};
 /// })?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias = "deferLater")]
 pub fn sleep(delay: Duration) -> Sleep {
     Sleep { state: State::Unstarted(delay) }
 }

@@ -46,6 +46,7 @@ use crate::reactor::Handle;
 /// # twistor::block_on(program)??;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("ctrl_c", "CancellationToken"))]
 pub fn stopping() -> Stopping {
     Stopping { place: None }
 }

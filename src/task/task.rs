@@ -33,6 +33,7 @@ use crate::task::run_queue::TaskWaker;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "a task is cancelled when this is dropped: keep it, await it, or detach it"]
+#[doc(alias("JoinHandle", "AbortHandle"))]
 pub struct Task<T> {
     body: Rc<dyn Body<T>>,
     /// `None` if the task was detached or its reactor has finished.
@@ -41,6 +42,7 @@ pub struct Task<T> {
 
 /// The reason why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(alias("JoinError", "CancelledError"))]
 pub enum TaskError {
     /// The task was cancelled: by [`Task::cancel`], or by dropping the [`Task`].
     Cancelled,
@@ -259,6 +261,7 @@ impl<T> Task<T> {
 
     /// Cancels the task: its future is dropped from the loop, in this turn or the next, unless it
     /// has ended by then.
+    #[doc(alias = "abort")]
     pub fn cancel(&self) {
         if let Some(ticket) = &self.ticket
             && !self.body.ended()
@@ -269,6 +272,7 @@ impl<T> Task<T> {
     }
 
     /// Whether the task has ended: completed, cancelled or panicked.
+    #[doc(alias = "done")]
     pub fn is_finished(&self) -> bool {
         self.body.ended()
     }

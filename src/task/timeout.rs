@@ -25,6 +25,7 @@ use super::sleep;
 ///
 /// # Errors
 /// [`TimedOut`] if the limit has passed.
+#[doc(alias = "wait_for")]
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, TimedOut> {
     let mut future = pin!(future);
     let mut timer = pin!(sleep(limit));
@@ -39,6 +40,7 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
 
 /// Error: a future took longer than its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias("Elapsed", "TimeoutError"))]
 pub struct TimedOut {
     /// The limit.
     pub limit: Duration,

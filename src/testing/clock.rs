@@ -35,6 +35,7 @@ use crate::{DelayedCall, Instant, Reactor, Settings};
 /// A panic in a call, such as a failed assertion, fails the test: `advance` panics with its
 /// message. The reactor is running from the start. Its connections lead nowhere; see
 /// [`MemoryReactor`](super::MemoryReactor) for those.
+#[doc(alias = "start_paused")]
 pub struct Clock {
     stage: Stage,
     host: crate::sim::Host,

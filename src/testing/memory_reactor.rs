@@ -51,6 +51,7 @@ use crate::{Address, ConnectTcp, ConnectorId, Instant, ListenTcp, Listener, Reac
 /// ```
 ///
 /// A panic in a callback fails the test: the call that caused it panics with its message.
+#[doc(alias = "MemoryReactorClock")]
 pub struct MemoryReactor {
     stage: SharedStage,
     host: Host,

@@ -36,6 +36,7 @@ use crate::{Instant, Protocol, Settings};
 /// pair.client.with(|client, _| assert_eq!(client.data, b"hello"));
 /// assert_eq!(pair.flush(), 0);
 /// ```
+#[doc(alias("iosim", "FakeTransport", "duplex"))]
 pub struct Pair<S, C> {
     /// The server's protocol, and the peer end of its connection.
     pub server: StringTransport<S>,

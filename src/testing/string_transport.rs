@@ -41,6 +41,7 @@ use crate::{ConnectionId, Instant, ProducerKind, Protocol, Reactor, Reason, Sett
 ///
 /// A panic in a callback, such as a failed assertion, fails the test: the call that caused it
 /// panics with its message.
+#[doc(alias("StringTransportWithDisconnection", "proto_helpers"))]
 pub struct StringTransport<P> {
     peer: Peer,
     stage: SharedStage,

@@ -202,3 +202,26 @@ fn a_waker_panic_on_release_does_not_block_the_next_waiter() {
         assert!(!lock.locked());
     });
 }
+
+#[test]
+fn a_reactor_stands_for_its_handle() {
+    fn in_a_callback(reactor: &mut Reactor) -> (DeferredLock, Deferred<Vec<u8>>) {
+        let both = [Deferred::succeed(&reactor, 1), Deferred::succeed(&reactor.handle(), 2)];
+        (DeferredLock::new(&reactor), gather(&reactor, both))
+    }
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let (lock, numbers) = in_a_callback(&mut reactor);
+        let noted = record.clone();
+        numbers.done(move |_, numbers| noted.add(format!("{:?}", numbers.unwrap())));
+        let held = Held::default();
+        keep(lock.acquire(), &held, &record, "locked");
+        world.run_until(&mut reactor, "both", |_| record.events().len() == 2);
+        let mut events = record.events();
+        events.sort();
+        assert_eq!(events, ["[1, 2]", "locked"]);
+        drop(held);
+        world.run_until_idle(&mut reactor);
+    });
+}

@@ -11,6 +11,7 @@ mod descriptor_leaks;
 mod eintr;
 mod errno_matrix;
 #[cfg(feature = "cli")]
+mod errors_as_io_errors;
 mod errors_for_people;
 mod errors_of_the_system;
 mod failing;

@@ -6,6 +6,7 @@ mod modules;
 mod world;
 
 mod any_setting;
+mod blocking_calls;
 mod calls_from_threads;
 mod completions;
 mod connection_timers;
@@ -14,8 +15,10 @@ mod embedded;
 mod facts_to_look_at;
 mod held_up_loop;
 mod jobs_in_threads;
+mod names_of_others;
 mod private_calls;
 mod reactor_refuses_reentry;
+mod reactors_on_cores;
 mod several_reactors;
 mod spinning;
 mod startup_and_shutdown_phases;

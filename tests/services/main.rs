@@ -13,6 +13,8 @@ mod service_attached;
 mod service_chaos;
 mod service_client;
 mod service_client_states;
+mod service_datagrams;
+mod service_processes;
 mod service_run;
 mod service_servers;
 mod service_timers;

@@ -55,6 +55,10 @@ const APART: &[&str] = &[
     "Reactor::with_settings",
     "Reactor::run",
     "Reactor::iterate",
+    // Threads of the process, with a reactor each, or beside the reactor.
+    "RemoteHandle::blocking_call_from_thread",
+    "run_on_cores",
+    "run_on_cores_with",
     // Real descriptors.
     "Reactor::adopt_connection",
     "Reactor::adopt_datagram",

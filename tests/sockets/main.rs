@@ -5,6 +5,7 @@ mod modules;
 #[path = "../support/world/mod.rs"]
 mod world;
 
+mod address_conversions;
 mod addresses;
 mod adopted_sockets;
 mod answers_to_datagrams;

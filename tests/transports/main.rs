@@ -10,6 +10,7 @@ mod world;
 mod bounded_shares;
 mod buffer_limit;
 mod end_of_input;
+mod io_write;
 mod large_writes;
 mod many_small_writes_leave_together;
 mod pausing_reading;

@@ -25,6 +25,7 @@ source_id! {
 /// A destination and the successive connections to it. (Twisted: `IConnector`.)
 ///
 /// A connector exists while it waits, connects or is connected.
+#[doc(alias = "IConnector")]
 pub struct Connector<'a> {
     reactor: &'a mut Reactor,
     token: Token,
@@ -131,6 +132,7 @@ impl Connector<'_> {
     }
 
     /// The destination: `host:port`, or the path or name of a UNIX socket.
+    #[doc(alias = "getDestination")]
     pub fn destination(&self) -> &str {
         self.reactor.registry.connector(self.token).map_or("", |slot| &slot.destination)
     }
@@ -181,6 +183,7 @@ impl Connector<'_> {
 
     /// Connects again after `delay`. Its factory stays in use meanwhile. Returns `false`, without
     /// effect, when the connector is not disconnected or the reactor is stopping.
+    #[doc(alias = "retry")]
     pub fn connect_later(&mut self, delay: Duration) -> bool {
         self.begin(|reactor, token| {
             let at = reactor.now() + delay;
@@ -193,6 +196,7 @@ impl Connector<'_> {
     ///
     /// # Errors
     /// [`Error::NotConnecting`] when the connector is connected or disconnected.
+    #[doc(alias = "stopConnecting")]
     pub fn stop_connecting(&mut self) -> Result<()> {
         self.reactor.stop_connecting(self.token, Reason::Cancelled)
     }
@@ -251,6 +255,7 @@ impl Reactor {
     /// - [`Error::BadAddress`], [`Error::BadOption`].
     /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
     ///   stopped.
+    #[doc(alias("connectTCP", "create_connection", "TcpStream"))]
     pub fn connect_tcp<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectTcp>,

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::net::os::interface_index;
 use crate::net::zone::{BadZone, Literal, host_text};
-use crate::net::{Address, BadAddress, Buffers};
+use crate::net::{BadAddress, Buffers};
 use crate::reactor::connection::options::StreamOptions;
-use crate::reactor::conversions::try_from;
+use crate::reactor::conversions::{from_host_and_port, from_ip_and_port, try_from, try_from_address};
 use crate::reactor::error::Error;
 
 /// The address and options of a TCP listener. (Twisted: `listenTCP`, and `makeBinding` for the
@@ -23,6 +23,7 @@ use crate::reactor::error::Error;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(alias("reuse_port", "SO_REUSEPORT", "backlog"))]
 pub struct ListenTcp {
     /// The address to bind. Port 0 lets the system choose.
     pub address: SocketAddr,
@@ -90,6 +91,7 @@ impl ListenTcp {
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(alias("attemptDelay", "bindAddress", "connect_timeout"))]
 pub struct ConnectTcp {
     /// A host name, or an IP address (IPv6 without brackets). The zone of an IPv6 address is the
     /// number or the name of an interface, as in `fe80::1%2` and `fe80::1%eth0`. Interface names
@@ -177,14 +179,31 @@ impl FromStr for ListenTcp {
     /// `[fe80::1%2]:80` or `[fe80::1%eth0]:80`. An interface name must exist on this machine.
     fn from_str(text: &str) -> Result<ListenTcp, Error> {
         let (host, port) = split(text)?;
-        if host == "localhost" {
-            return Ok(ListenTcp::new((Ipv4Addr::LOCALHOST, port)));
-        }
-        let address = literal_address(host, port)
-            .ok_or_else(|| bad(text, "the host to listen on must be an IP address"))?;
-        address.map(ListenTcp::new).map_err(|zone| bad(text, zone.why()))
+        local_address(host, port).map(ListenTcp::new).map_err(|why| bad(text, why))
     }
 }
+
+/// The address to listen on, of a host without brackets. The error has the text as it would be
+/// written in one piece.
+pub(in crate::reactor) fn listen_address(host: impl AsRef<str>, port: u16) -> Result<SocketAddr, Error> {
+    let host = host.as_ref();
+    local_address(host, port).map_err(|why| {
+        let text = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        bad(&text, why)
+    })
+}
+
+fn local_address(host: &str, port: u16) -> Result<SocketAddr, &'static str> {
+    match host {
+        "localhost" => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        "" => Err(NO_HOST_TO_LISTEN),
+        _ => literal_address(host, port)
+            .ok_or("the host to listen on must be an IP address")?
+            .map_err(BadZone::why),
+    }
+}
+
+const NO_HOST_TO_LISTEN: &str = "the host is missing, such as 0.0.0.0 for all IPv4 addresses";
 
 impl FromStr for ConnectTcp {
     type Err = Error;
@@ -287,7 +306,16 @@ fn bad(text: &str, why: &'static str) -> Error {
 }
 
 try_from!(ListenTcp from &str, String, &String: text => text.parse());
+try_from!(ListenTcp from (&str, u16), (String, u16), (&String, u16): address => {
+    listen_address(address.0, address.1).map(ListenTcp::new)
+});
+from_ip_and_port!(ListenTcp);
+try_from_address!(ListenTcp);
+
 try_from!(ConnectTcp from &str, String, &String: text => text.parse());
+from_host_and_port!(ConnectTcp from (&str, u16), (String, u16), (&String, u16));
+from_ip_and_port!(ConnectTcp);
+try_from_address!(ConnectTcp);
 
 impl From<SocketAddr> for ListenTcp {
     fn from(address: SocketAddr) -> ListenTcp {
@@ -301,34 +329,10 @@ impl From<SocketAddr> for ConnectTcp {
     }
 }
 
-/// Converts one of this program's own addresses, to listen on it or connect to it again.
-impl TryFrom<&Address> for ConnectTcp {
-    type Error = Error;
-
-    fn try_from(address: &Address) -> Result<ConnectTcp, Error> {
-        address.socket_address().map(ConnectTcp::from).ok_or_else(|| bad(&address.to_string(), NO_IP))
-    }
-}
-
-impl TryFrom<&Address> for ListenTcp {
-    type Error = Error;
-
-    fn try_from(address: &Address) -> Result<ListenTcp, Error> {
-        address.socket_address().map(ListenTcp::from).ok_or_else(|| bad(&address.to_string(), NO_IP))
-    }
-}
-
-const NO_IP: &str = "a UNIX socket has no IP address";
-
-impl From<(&str, u16)> for ConnectTcp {
-    fn from((host, port): (&str, u16)) -> ConnectTcp {
-        ConnectTcp::new(host, port)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Address;
 
     #[test]
     fn a_bad_address_is_named_with_what_is_wrong() {

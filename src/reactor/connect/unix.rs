@@ -125,6 +125,7 @@ impl Reactor {
     /// - [`Error::BadAddress`], [`Error::CannotListen`].
     /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
     ///   stopped.
+    #[doc(alias("listenUNIX", "create_unix_server", "UnixListener"))]
     pub fn listen_unix<A>(&mut self, address: A, factory: impl Factory) -> Result<Listener>
     where
         A: TryInto<ListenUnix>,
@@ -157,6 +158,7 @@ impl Reactor {
     /// - [`Error::BadAddress`].
     /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
     ///   stopped.
+    #[doc(alias("connectUNIX", "create_unix_connection", "UnixStream"))]
     pub fn connect_unix<A>(&mut self, address: A, factory: impl ClientFactory) -> Result<ConnectorId>
     where
         A: TryInto<ConnectUnix>,
@@ -199,7 +201,7 @@ macro_rules! from_address {
             }
         }
 
-        try_from!($options from &str, String: text => text.parse());
+        try_from!($options from &str, String, &String: text => text.parse());
         try_from!($options from &Path, PathBuf, &PathBuf, OsString: path => $options::at(path));
     };
 }

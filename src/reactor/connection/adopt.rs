@@ -22,6 +22,7 @@ impl Reactor {
     /// The descriptor is closed on every error.
     /// - [`Error::CannotListen`]: not a listening stream socket
     /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
+    #[doc(alias("adoptStreamPort", "from_std", "from_raw_fd"))]
     pub fn adopt_listener(&mut self, descriptor: OwnedFd, factory: impl Factory) -> Result<Listener> {
         self.check_not_stopping()?;
         let token = self.registry.next_token();
@@ -39,6 +40,7 @@ impl Reactor {
     /// The descriptor is closed on every error.
     /// - [`Error::System`]: not a connected stream socket
     /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
+    #[doc(alias("adoptStreamConnection", "connect_accepted_socket", "from_std", "from_raw_fd"))]
     pub fn adopt_connection(&mut self, descriptor: OwnedFd, protocol: impl Protocol) -> Result<ConnectionId> {
         self.check_not_stopping()?;
         let token = self.registry.next_token();

@@ -1,5 +1,6 @@
 //! The transport: a protocol's handle on its connection.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ source_id! {
 ///
 /// No method calls back into user code. A call changes the reactor's state, and callbacks follow
 /// later. After the connection is lost, the methods do nothing.
+#[doc(alias("ITCPTransport", "ITransport", "IConsumer", "WriteTransport", "TcpStream"))]
 pub struct Transport<'a> {
     pub(crate) reactor: &'a mut Reactor,
     pub(crate) token: Token,
@@ -53,11 +55,13 @@ impl Transport<'_> {
     }
 
     /// The peer's address. (Twisted: `getPeer`.)
+    #[doc(alias("getPeer", "peer_addr", "get_extra_info"))]
     pub fn peer(&self) -> &Address {
         self.reactor.peer_of(self.token)
     }
 
     /// The local address, which the system is asked for. (Twisted: `getHost`.)
+    #[doc(alias("getHost", "local_addr", "sockname"))]
     pub fn host(&self) -> Address {
         self.reactor.host_of(self.token)
     }
@@ -68,6 +72,7 @@ impl Transport<'_> {
     /// # Errors
     /// - [`Error::NotConnected`]
     /// - [`Error::System`]: the system has no credentials for the socket, as for TCP
+    #[doc(alias("peer_cred", "SO_PEERCRED"))]
     pub fn peer_credentials(&mut self) -> Result<Credentials> {
         match self.reactor.registry.connection(self.token).map(|connection| &connection.peer) {
             None => Err(Error::NotConnected),
@@ -105,14 +110,23 @@ impl Transport<'_> {
     /// waits for a producer. An answer may be as large as memory allows, in one write or several.
     /// Only bytes written after `pause_writing` was delivered are limited
     /// ([`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit)).
-    pub fn write(&mut self, data: &[u8]) {
+    ///
+    /// A transport is an [`io::Write`] as well, for `write!` and encoders.
+    #[inline]
+    pub fn write(&mut self, data: impl AsRef<[u8]>) {
+        self.write_bytes(data.as_ref());
+    }
+
+    /// Compiled once, however many types `write` is called with.
+    fn write_bytes(&mut self, data: &[u8]) {
         self.reactor.write(self.token, data);
     }
 
     /// Writes several pieces in order, as one `write` for each.
+    #[doc(alias("writeSequence", "writelines", "write_vectored"))]
     pub fn write_sequence(&mut self, pieces: &[&[u8]]) {
         for piece in pieces {
-            self.write(piece);
+            self.write_bytes(piece);
         }
     }
 
@@ -137,6 +151,7 @@ impl Transport<'_> {
     ///   or more than 253
     /// - [`Error::QueueFull`]: 64 such writes are already queued
     /// - [`Error::NotConnected`]
+    #[doc(alias = "sendFileDescriptor")]
     pub fn write_descriptors(&mut self, data: &[u8], descriptors: Vec<OwnedFd>) -> Result<()> {
         self.reactor.write_descriptors(self.token, data, descriptors)
     }
@@ -179,16 +194,19 @@ impl Transport<'_> {
     /// - [`Error::UnsentData`]: output is unsent, or the connection has layers
     /// - [`Error::NotConnected`]: closing or half-closed
     /// - [`Error::System`]
+    #[doc(alias("into_std", "into_raw_fd"))]
     pub fn detach(&mut self) -> Result<OwnedFd> {
         self.reactor.release(self.token)
     }
 
     /// Unsent bytes: written, and not accepted by the kernel yet. Includes bytes held by layers.
+    #[doc(alias = "get_write_buffer_size")]
     pub fn write_buffer_size(&self) -> usize {
         self.reactor.unsent(self.token)
     }
 
     /// Whether the connection is closing or gone. (Twisted: `disconnecting`, `disconnected`.)
+    #[doc(alias = "disconnecting")]
     pub fn is_closing(&self) -> bool {
         self.reactor.registry.connection(self.token).is_none_or(|c| c.state.is_closing())
     }
@@ -240,6 +258,7 @@ impl Transport<'_> {
     /// The connection is aborted if nothing is sent for
     /// [`Settings::close_timeout`](crate::reactor::Settings::close_timeout), because the peer does
     /// not read or the producer does not write.
+    #[doc(alias("loseConnection", "close", "shutdown"))]
     pub fn lose_connection(&mut self) {
         self.reactor.lose_connection(self.token, None);
     }
@@ -280,6 +299,7 @@ impl Transport<'_> {
 
     /// Discards unsent output and resets the connection (RST). `connection_lost` follows with
     /// [`Reason::Aborted`](crate::reactor::Reason::Aborted). (Twisted: `abortConnection`.)
+    #[doc(alias("abortConnection", "abort"))]
     pub fn abort_connection(&mut self) {
         self.reactor.abort_connection(self.token);
     }
@@ -287,6 +307,7 @@ impl Transport<'_> {
     /// Sends all output, waits until a registered producer is unregistered, then sends FIN. Reading
     /// continues. `write_connection_lost` follows. Until the FIN is sent, the time limit of
     /// `lose_connection` applies. (Twisted: `loseWriteConnection`.)
+    #[doc(alias("loseWriteConnection", "write_eof", "shutdown"))]
     pub fn lose_write_connection(&mut self) {
         self.reactor.lose_write_connection(self.token);
     }
@@ -300,6 +321,7 @@ impl Transport<'_> {
     /// ([`schedule_data_received`](Transport::schedule_data_received)). The loss then follows when
     /// reading is resumed, or as soon as a write fails. The kernel reports failures of TCP and UNIX
     /// sockets (EPOLLERR), but not of pipes.
+    #[doc(alias("pauseProducing", "stopReading"))]
     pub fn pause_reading(&mut self) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, true);
@@ -311,6 +333,7 @@ impl Transport<'_> {
     }
 
     /// Resumes reading. (Twisted: `resumeProducing`.)
+    #[doc(alias("resumeProducing", "startReading"))]
     pub fn resume_reading(&mut self) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.pauses.set(Pauses::PROTOCOL, false);
@@ -429,6 +452,7 @@ impl Transport<'_> {
     /// `low`, `resume_writing`. `low` is at most `high`, and `high` at most
     /// [`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit); larger
     /// values are reduced.
+    #[doc(alias("set_write_buffer_limits", "bufferSize"))]
     pub fn set_water_marks(&mut self, high: usize, low: usize) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             connection.cold().water_marks = Some((high, low.min(high)));
@@ -446,6 +470,7 @@ impl Transport<'_> {
     ///
     /// # Errors
     /// [`Error::ProducerRegistered`] if there is one already.
+    #[doc(alias = "registerProducer")]
     pub fn register_producer(&mut self, producer: impl Producer, kind: ProducerKind) -> Result<()> {
         let mut producer: Box<dyn Producer> = Box::new(producer);
         let token = self.token;
@@ -474,6 +499,7 @@ impl Transport<'_> {
 
     /// Unregisters the producer. A close that waited for it continues. (Twisted:
     /// `unregisterProducer`.)
+    #[doc(alias = "unregisterProducer")]
     pub fn unregister_producer(&mut self) {
         if let Some(connection) = self.reactor.registry.connection_mut(self.token) {
             let producer =
@@ -538,6 +564,7 @@ impl Transport<'_> {
     /// Bytes of the running `data_received` that come after the request to change belong to the
     /// layer, and the protocol gives them back by [`unread`](Transport::unread). The receivers of
     /// [`framing`](crate::framing) do that.
+    #[doc(alias("startTLS", "start_tls"))]
     pub fn add_layer(&mut self, layer: impl Layer) {
         self.reactor.add_layer(self.token, Box::new(layer));
     }
@@ -595,6 +622,7 @@ impl Transport<'_> {
     /// # Errors
     /// - [`Error::NotConnected`]
     /// - [`Error::System`]
+    #[doc(alias("setTcpNoDelay", "set_nodelay"))]
     pub fn set_tcp_nodelay(&mut self, on: bool) -> Result<()> {
         self.set(SocketOption::NoDelay(on))
     }
@@ -610,6 +638,7 @@ impl Transport<'_> {
     /// - [`Error::BadOption`]: zero, or more than 32,767 s
     /// - [`Error::NotConnected`]
     /// - [`Error::System`]
+    #[doc(alias = "setTcpKeepAlive")]
     pub fn set_tcp_keepalive(&mut self, idle: Option<Duration>) -> Result<()> {
         let idle = idle.map(options::keepalive).transpose();
         let idle = idle.map_err(|why| Error::BadOption { option: "keepalive", why })?;
@@ -661,6 +690,7 @@ impl Transport<'_> {
     ///     fn data_received(&mut self, _: &mut Transport<'_>, _: &[u8]) {}
     /// }
     /// ```
+    #[doc(alias("callLater", "setTimeout", "TimeoutMixin"))]
     pub fn call_later<P: 'static>(
         &mut self,
         delay: Duration,
@@ -687,6 +717,56 @@ impl Transport<'_> {
             None => reactor.drop_timer(timer),
         }
         timer
+    }
+}
+
+/// Writes to the connection as [`Transport::write`] does: all bytes are accepted at once, and sent
+/// when the callback returns. It never fails with `WouldBlock`: use
+/// [`writing_paused`](Transport::writing_paused), or `pause_writing`, for backpressure.
+///
+/// `flush` does nothing, because the loop sends all output by itself. It does not wait until bytes
+/// are sent.
+///
+/// `write` fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe) where [`Transport::write`] would
+/// discard the bytes: the connection is closing, half-closed by this side, or gone.
+///
+/// ```
+/// use std::io::Write;
+/// use twistor::{Protocol, Transport};
+///
+/// struct Count(u64);
+///
+/// impl Protocol for Count {
+///     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+///         self.0 += data.len() as u64;
+///         // Fails if the connection is closing: then the count is not needed.
+///         let _ = writeln!(transport, "{} bytes", self.0);
+///     }
+/// }
+/// ```
+impl io::Write for Transport<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.check_takes_writes()?;
+        self.write_bytes(data);
+        Ok(data.len())
+    }
+
+    fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        io::Write::write(self, data).map(drop)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.check_takes_writes()
+    }
+}
+
+impl Transport<'_> {
+    fn check_takes_writes(&self) -> io::Result<()> {
+        match self.reactor.registry.connection(self.token) {
+            Some(connection) if connection.takes_writes() => Ok(()),
+            Some(_) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the connection is closing")),
+            None => Err(io::Error::new(io::ErrorKind::BrokenPipe, Error::NotConnected)),
+        }
     }
 }
 

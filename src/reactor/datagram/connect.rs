@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::net::zone::host_text;
 use crate::reactor::connect::tcp::literal_address;
+use crate::reactor::conversions::{from_host_and_port, from_ip_and_port, try_from, try_from_address};
 use crate::reactor::{ConnectTcp, DatagramId, DatagramProtocol, Error, ListenUdp, Reactor, Result};
 
 /// The peer and the options of a connected UDP socket. (Twisted: `IUDPTransport.connect`.)
@@ -55,11 +56,10 @@ impl From<SocketAddr> for ConnectUdp {
     }
 }
 
-impl From<(&str, u16)> for ConnectUdp {
-    fn from((host, port): (&str, u16)) -> ConnectUdp {
-        ConnectUdp::new(host, port)
-    }
-}
+try_from!(ConnectUdp from &str, String, &String: text => text.parse());
+from_host_and_port!(ConnectUdp from (&str, u16), (String, u16), (&String, u16));
+from_ip_and_port!(ConnectUdp);
+try_from_address!(ConnectUdp);
 
 impl FromStr for ConnectUdp {
     type Err = Error;
@@ -71,35 +71,20 @@ impl FromStr for ConnectUdp {
     }
 }
 
-impl TryFrom<&str> for ConnectUdp {
-    type Error = Error;
-
-    fn try_from(text: &str) -> Result<ConnectUdp> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for ConnectUdp {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<ConnectUdp> {
-        text.parse()
-    }
-}
-
 impl Reactor {
     /// Opens a UDP socket connected to one peer. Datagrams from other addresses are dropped. If the
     /// peer's port is closed, its ICMP answer is delivered to
     /// [`DatagramProtocol::connection_refused`]. (Twisted: `IUDPTransport.connect`.)
     ///
-    /// `peer` is text (`"127.0.0.1:53"`, `"ns.example.org:53"`), a `SocketAddr` or a
-    /// [`ConnectUdp`].
+    /// `peer` is text (`"127.0.0.1:53"`, `"ns.example.org:53"`), a `SocketAddr`, a host and
+    /// a port (`("ns.example.org", 53)`) or a [`ConnectUdp`].
     ///
     /// # Errors
     /// - [`Error::BadAddress`]: not an address, a peer's port of 0, or addresses of different
     ///   families
     /// - [`Error::CannotListen`]
     /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
+    #[doc(alias("create_datagram_endpoint", "UdpSocket"))]
     pub fn connect_udp<A>(&mut self, peer: A, protocol: impl DatagramProtocol) -> Result<DatagramId>
     where
         A: TryInto<ConnectUdp>,

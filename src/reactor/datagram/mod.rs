@@ -46,8 +46,16 @@ use crate::reactor::{Address, CallbackKind, DelayedCall, Lookup, Reactor, Reason
 /// println!("listening on {}", reactor.datagram_transport(id).unwrap().host());
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias("IDatagramProtocol", "ConnectedDatagramProtocol"))]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a datagram protocol",
+    label = "does not implement `DatagramProtocol`",
+    note = "implement `DatagramProtocol` for it: `datagram_received` is the only method without a default",
+    note = "a datagram socket takes the protocol itself, not a factory: `Echo`, not `|| Echo`"
+)]
 pub trait DatagramProtocol: Any {
     /// Called once the socket is bound and its address is known.
+    #[doc(alias("startProtocol", "connection_made"))]
     fn start_protocol(&mut self, transport: &mut DatagramTransport<'_>) {
         let _ = transport;
     }
@@ -59,6 +67,7 @@ pub trait DatagramProtocol: Any {
     /// writes to `from` have the datagram's destination as their source, as the peer expects. For a
     /// later answer, keep [`DatagramTransport::reply_source`] and use
     /// [`DatagramTransport::write_from`].
+    #[doc(alias = "datagramReceived")]
     fn datagram_received(&mut self, transport: &mut DatagramTransport<'_>, data: &[u8], from: &Address);
 
     /// Called with the first bytes of a datagram longer than
@@ -72,6 +81,7 @@ pub trait DatagramProtocol: Any {
     /// Called when the peer of a connected socket reports that its port is closed (ICMP). The
     /// socket stays open. Each report is delivered once. (Twisted: `connectionRefused`, after which
     /// its epoll reactor closes the port.)
+    #[doc(alias = "connectionRefused")]
     fn connection_refused(&mut self, transport: &mut DatagramTransport<'_>) {
         let _ = transport;
     }
@@ -113,6 +123,7 @@ pub trait DatagramProtocol: Any {
     ///
     /// A socket with a peer given by host name is not started if the name has no usable address.
     /// Then only this callback is called, with the reason.
+    #[doc(alias("stopProtocol", "connection_lost"))]
     fn stop_protocol(&mut self, transport: &mut DatagramTransport<'_>, reason: &Reason) {
         let _ = (transport, reason);
     }

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use crate::net::{Adopt, Buffers, Close, LONGEST_DATAGRAM, Open, Token};
-use crate::reactor::conversions::try_from;
+use crate::reactor::connect::tcp::listen_address;
+use crate::reactor::conversions::{from_ip_and_port, try_from, try_from_address};
 use crate::reactor::datagram::DatagramSlot;
 use crate::reactor::datagram::transport::in_family_of;
 use crate::reactor::listen::cannot_listen;
@@ -108,7 +109,12 @@ impl std::str::FromStr for ListenUdp {
     }
 }
 
-try_from!(ListenUdp from &str, String: text => text.parse());
+try_from!(ListenUdp from &str, String, &String: text => text.parse());
+try_from!(ListenUdp from (&str, u16), (String, u16), (&String, u16): address => {
+    listen_address(address.0, address.1).map(ListenUdp::new)
+});
+from_ip_and_port!(ListenUdp);
+try_from_address!(ListenUdp);
 
 /// The addresses and options of a UNIX datagram socket. (Twisted: `listenUNIXDatagram`,
 /// `connectUNIXDatagram`.)
@@ -154,12 +160,14 @@ impl Reactor {
     /// Opens a UDP socket that exchanges datagrams with any peer. The port is bound before this
     /// returns, and callbacks come later from the loop. (Twisted: `listenUDP`.)
     ///
-    /// `address` is text (`"127.0.0.1:53"`, `"[::]:53"`), a `SocketAddr` or a [`ListenUdp`].
+    /// `address` is text (`"127.0.0.1:53"`, `"[::]:53"`), a `SocketAddr`, an IP address and a port
+    /// (`("127.0.0.1", 53)`, `(Ipv4Addr::LOCALHOST, 53)`) or a [`ListenUdp`].
     ///
     /// # Errors
     /// - [`Error::BadAddress`]
     /// - [`Error::CannotListen`]
     /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
+    #[doc(alias("listenUDP", "listenMulticast", "create_datagram_endpoint", "UdpSocket"))]
     pub fn listen_udp<A>(&mut self, address: A, protocol: impl DatagramProtocol) -> Result<DatagramId>
     where
         A: TryInto<ListenUdp>,
@@ -205,6 +213,7 @@ impl Reactor {
     /// # Errors
     /// - [`Error::CannotListen`]
     /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
+    #[doc(alias("listenUNIXDatagram", "connectUNIXDatagram", "UnixDatagram"))]
     pub fn listen_unix_datagram(
         &mut self,
         options: ListenUnixDatagram,
@@ -236,6 +245,7 @@ impl Reactor {
     /// The descriptor is closed on every error.
     /// - [`Error::System`]: not a datagram socket
     /// - [`Error::Stopping`], [`Error::ReactorFinished`]: the reactor is stopping or has stopped
+    #[doc(alias("adoptDatagramPort", "from_std"))]
     pub fn adopt_datagram(
         &mut self,
         descriptor: OwnedFd,

@@ -21,6 +21,7 @@ source_id! {
 ///
 /// No method calls back into user code. After the socket is closed, the methods do nothing or fail
 /// with [`Error::NotConnected`].
+#[doc(alias("IUDPTransport", "IMulticastTransport", "UdpSocket"))]
 pub struct DatagramTransport<'a> {
     pub(crate) reactor: &'a mut Reactor,
     pub(crate) token: Token,
@@ -33,12 +34,14 @@ impl DatagramTransport<'_> {
     }
 
     /// The socket's local address, with the actual port if 0 was requested. (Twisted: `getHost`.)
+    #[doc(alias("getHost", "local_addr"))]
     pub fn host(&self) -> Address {
         let slot = self.reactor.registry.datagram(self.token);
         slot.map_or(Address::Udp(NOWHERE), |slot| slot.host.clone())
     }
 
     /// The peer of a connected socket.
+    #[doc(alias("getPeer", "peer_addr"))]
     pub fn peer(&self) -> Option<&Address> {
         self.reactor.registry.datagram(self.token)?.peer.as_ref()
     }
@@ -65,7 +68,12 @@ impl DatagramTransport<'_> {
     ///   already queued
     /// - [`Error::NoPeer`]: the socket is not connected
     /// - [`Error::NotConnected`]: the socket is closed
-    pub fn write(&mut self, data: &[u8]) -> Result<()> {
+    #[doc(alias = "send")]
+    pub fn write(&mut self, data: impl AsRef<[u8]>) -> Result<()> {
+        self.write_bytes(data.as_ref())
+    }
+
+    fn write_bytes(&mut self, data: &[u8]) -> Result<()> {
         match self.reactor.registry.datagram(self.token) {
             Some(slot) if slot.peer.is_none() && slot.state != State::Resolving => Err(Error::NoPeer),
             _ => self.keep(data, None, None),
@@ -108,8 +116,9 @@ impl DatagramTransport<'_> {
     /// - [`Error::BadAddress`]: an address of another family, port 0, or an address other than the
     ///   peer's on a connected socket
     /// - Those of [`write`](DatagramTransport::write)
-    pub fn write_to(&mut self, data: &[u8], to: &Address) -> Result<()> {
-        self.write_with(data, to, None)
+    #[doc(alias("sendto", "send_to"))]
+    pub fn write_to(&mut self, data: impl AsRef<[u8]>, to: &Address) -> Result<()> {
+        self.write_with(data.as_ref(), to, None)
     }
 
     /// Sends a datagram from a given address of this host and the socket's port. It may be empty.
@@ -121,7 +130,11 @@ impl DatagramTransport<'_> {
     /// - [`Error::BadAddress`]: `source` is of another family than `to` or not a host address, or
     ///   the socket is connected or a UNIX socket
     /// - Those of [`write_to`](DatagramTransport::write_to)
-    pub fn write_from(&mut self, data: &[u8], to: &Address, source: IpAddr) -> Result<()> {
+    pub fn write_from(&mut self, data: impl AsRef<[u8]>, to: &Address, source: IpAddr) -> Result<()> {
+        self.write_from_source(data.as_ref(), to, source)
+    }
+
+    fn write_from_source(&mut self, data: &[u8], to: &Address, source: IpAddr) -> Result<()> {
         let bad = |why| Err(Error::BadAddress(BadAddress { text: source.to_string(), why }));
         let Some(slot) = self.reactor.registry.datagram(self.token) else { return Err(Error::NotConnected) };
         let (Address::Udp(host), Some(there)) = (&slot.host, to.socket_address()) else {
@@ -203,6 +216,7 @@ impl DatagramTransport<'_> {
     }
 
     /// Bytes written and not accepted by the kernel yet.
+    #[doc(alias = "get_write_buffer_size")]
     pub fn write_buffer_size(&self) -> usize {
         self.reactor.registry.datagram(self.token).map_or(0, |slot| slot.unsent())
     }
@@ -232,6 +246,7 @@ impl DatagramTransport<'_> {
 
     /// Sends the datagrams that the kernel accepts immediately, and closes the socket.
     /// `stop_protocol` follows from the loop, and no more datagrams. (Twisted: `stopListening`.)
+    #[doc(alias = "stopListening")]
     pub fn stop_listening(&mut self) {
         self.reactor.stop_datagram(self.token, Reason::Done);
     }
@@ -261,6 +276,7 @@ impl DatagramTransport<'_> {
     /// # Errors
     /// - [`Error::NotConnected`]
     /// - [`Error::System`]
+    #[doc(alias = "setBroadcastAllowed")]
     pub fn set_broadcast(&mut self, on: bool) -> Result<()> {
         self.set(SocketOption::Broadcast(on))
     }
@@ -280,6 +296,7 @@ impl DatagramTransport<'_> {
     /// - [`Error::BadAddress`]: not a multicast address
     /// - [`Error::NotConnected`]
     /// - [`Error::System`]
+    #[doc(alias("joinGroup", "join_multicast_v4", "join_multicast_v6"))]
     pub fn join_group(&mut self, group: IpAddr, interface: Interface) -> Result<()> {
         self.set(SocketOption::Join(check_group(group)?, interface))
     }
@@ -288,6 +305,7 @@ impl DatagramTransport<'_> {
     ///
     /// # Errors
     /// As [`join_group`](DatagramTransport::join_group).
+    #[doc(alias("leaveGroup", "leave_multicast_v4", "leave_multicast_v6"))]
     pub fn leave_group(&mut self, group: IpAddr, interface: Interface) -> Result<()> {
         self.set(SocketOption::Leave(check_group(group)?, interface))
     }
@@ -298,6 +316,7 @@ impl DatagramTransport<'_> {
     /// # Errors
     /// - [`Error::NotConnected`]
     /// - [`Error::System`]
+    #[doc(alias("setTTL", "set_multicast_ttl_v4"))]
     pub fn set_multicast_ttl(&mut self, hops: u8) -> Result<()> {
         self.set(SocketOption::MulticastTtl(u32::from(hops)))
     }
@@ -308,6 +327,7 @@ impl DatagramTransport<'_> {
     /// # Errors
     /// - [`Error::NotConnected`]
     /// - [`Error::System`]
+    #[doc(alias("setLoopbackMode", "set_multicast_loop_v4"))]
     pub fn set_multicast_loopback(&mut self, on: bool) -> Result<()> {
         self.set(SocketOption::MulticastLoop(on))
     }
@@ -317,6 +337,7 @@ impl DatagramTransport<'_> {
     /// # Errors
     /// - [`Error::NotConnected`]
     /// - [`Error::System`]
+    #[doc(alias = "setOutgoingInterface")]
     pub fn set_multicast_interface(&mut self, interface: Interface) -> Result<()> {
         self.set(SocketOption::MulticastInterface(interface))
     }

@@ -13,6 +13,14 @@ use crate::net::{BadAddress, SpawnFault};
 /// An error of a call to the reactor.
 #[derive(Debug)]
 #[non_exhaustive]
+#[doc(alias(
+    "CannotListenError",
+    "ReactorNotRunning",
+    "ReactorAlreadyRunning",
+    "AlreadyCalled",
+    "AlreadyCancelled",
+    "NotListeningError"
+))]
 pub enum Error {
     /// An invalid address. (Twisted: `ServiceNameUnknownError`, `InvalidAddressError`,
     /// `ValueError`.)
@@ -83,6 +91,10 @@ pub enum Error {
     /// The reactor is not available: the caller is not inside a task or
     /// `Reactor::lend`, or has the reactor already.
     ReactorUnavailable,
+    /// The call would wait on the reactor's own thread for the reactor itself.
+    WouldDeadlock,
+    /// The call panicked on the reactor's thread, with this message.
+    CallPanicked(String),
     /// The reactor stopped before the future of [`block_on`](crate::block_on()) ended.
     Stopped,
     /// A system call failed.
@@ -137,6 +149,10 @@ impl fmt::Display for Error {
             Error::NotConnected => f.write_str("the connection is gone"),
             Error::ReactorGone => f.write_str("the reactor is gone"),
             Error::ReactorUnavailable => f.write_str("the reactor is only available inside a task, and once"),
+            Error::WouldDeadlock => {
+                f.write_str("the reactor's own thread cannot wait for the reactor: call it directly")
+            }
+            Error::CallPanicked(text) => write!(f, "the call panicked: {}", Escaped(text)),
             Error::Stopped => f.write_str("the reactor stopped before the task ended"),
             Error::System { call, source } => write!(f, "{call}: {}", Escaped(source)),
         }
@@ -165,6 +181,50 @@ impl From<Infallible> for Error {
 impl From<BadAddress> for Error {
     fn from(bad: BadAddress) -> Error {
         Error::BadAddress(bad)
+    }
+}
+
+/// Lets `?` return an [`Error`] from a function of [`io::Result`]. The error is the inner one
+/// ([`io::Error::get_ref`]).
+///
+/// | kind | errors |
+/// |---|---|
+/// | the system's | `CannotListen`, `CannotSpawn`, `System` |
+/// | `InvalidInput` | `BadAddress`, `BadOption`, `DatagramTooLong` |
+/// | `NotConnected` | `NotConnected`, `NoPeer` |
+/// | `NotFound` | `ProcessExited`, `TimerNotActive`, `NotListening`, `NotConnecting`, `NoSuchTrigger` |
+/// | `AlreadyExists` | `ProducerRegistered` |
+/// | `ResourceBusy` | `AlreadyRunning`, `UnsentData` |
+/// | `WouldBlock` | `QueueFull` |
+/// | `BrokenPipe` | `Stopping`, `Stopped`, `ReactorFinished`, `ReactorGone` |
+/// | `Deadlock` | `WouldDeadlock` |
+/// | `Other` | `ReactorUnavailable`, `CallPanicked` |
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        use io::ErrorKind as Kind;
+        let kind = match &error {
+            Error::CannotListen { source, .. }
+            | Error::CannotSpawn { source, .. }
+            | Error::System { source, .. } => source.kind(),
+            Error::BadAddress(_) | Error::BadOption { .. } | Error::DatagramTooLong { .. } => {
+                Kind::InvalidInput
+            }
+            Error::NotConnected | Error::NoPeer => Kind::NotConnected,
+            Error::ProcessExited
+            | Error::TimerNotActive
+            | Error::NotListening
+            | Error::NotConnecting
+            | Error::NoSuchTrigger => Kind::NotFound,
+            Error::ProducerRegistered => Kind::AlreadyExists,
+            Error::AlreadyRunning | Error::UnsentData(_) => Kind::ResourceBusy,
+            Error::QueueFull(_) => Kind::WouldBlock,
+            Error::Stopping | Error::Stopped | Error::ReactorFinished | Error::ReactorGone => {
+                Kind::BrokenPipe
+            }
+            Error::WouldDeadlock => Kind::Deadlock,
+            Error::ReactorUnavailable | Error::CallPanicked(_) => Kind::Other,
+        };
+        io::Error::new(kind, error)
     }
 }
 

@@ -15,6 +15,16 @@ use crate::reactor::layer::LayerError;
 /// `client_connection_lost` and `client_connection_failed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[doc(alias(
+    "ConnectionDone",
+    "ConnectionLost",
+    "ConnectionAborted",
+    "ConnectionRefusedError",
+    "ConnectError",
+    "DNSLookupError",
+    "TimeoutError",
+    "ConnectionResetError"
+))]
 pub enum Reason {
     // Reasons of established connections.
     /// Either side closed the connection cleanly. (Twisted: `ConnectionDone`.)

@@ -59,6 +59,12 @@ use crate::reactor::{
 /// reactor.listen_tcp("127.0.0.1:0", layered(|| Echo, || Inverse))?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias("ProtocolWrapper", "TLSMemoryBIOProtocol", "ssl"))]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a layer",
+    label = "does not implement `Layer`",
+    note = "implement `Layer` for it, and put it below protocols with `twistor::layered(factory, || layer)`"
+)]
 pub trait Layer: 'static {
     /// Called first, once the layer is in place and the layer below is ready. Default: calls
     /// [`ready`](LayerContext::ready).
@@ -396,6 +402,7 @@ impl Error for LayerError {
 ///
 /// The protocol is built once all layers are ready, so it sees the addresses that they set. If the
 /// listener stops before that, the connection is closed.
+#[doc(alias = "WrappingFactory")]
 pub fn layered<F, M, L>(factory: F, make: M) -> Layered<F, M>
 where
     F: Factory,

@@ -19,6 +19,7 @@ use crate::reactor::{
 
 /// A handle to a listening socket. (Twisted: `IListeningPort`.)
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[doc(alias("IListeningPort", "Port"))]
 pub struct Listener {
     token: Token,
     address: Address,
@@ -30,6 +31,7 @@ impl Listener {
     }
 
     /// The listening address, with the actual port where 0 was requested.
+    #[doc(alias("local_addr", "getHost"))]
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -121,12 +123,15 @@ impl Reactor {
     /// Listens on a TCP port and builds a protocol with `factory` for each connection. The port is
     /// bound at once. Nothing is called before this returns. (Twisted: `listenTCP`.)
     ///
-    /// `address` is text (`"127.0.0.1:8080"`, `"[::]:80"`), a `SocketAddr` or a [`ListenTcp`].
+    /// `address` is text (`"127.0.0.1:8080"`, `"[::]:80"`), a `SocketAddr`, an IP address and a
+    /// port (`("127.0.0.1", 8080)`, `(Ipv4Addr::LOCALHOST, 8080)`) or a [`ListenTcp`]. There is no
+    /// conversion from a port alone: write `(Ipv4Addr::UNSPECIFIED, 8080)` for all interfaces.
     ///
     /// # Errors
     /// - [`Error::BadAddress`], [`Error::BadOption`], [`Error::CannotListen`].
     /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
     ///   stopped.
+    #[doc(alias("listenTCP", "create_server", "TcpListener", "bind"))]
     pub fn listen_tcp<A>(&mut self, address: A, factory: impl Factory) -> Result<Listener>
     where
         A: TryInto<ListenTcp>,
@@ -180,6 +185,7 @@ impl Reactor {
     }
 
     /// The handles of all listeners.
+    #[doc(alias = "getReaders")]
     pub fn listeners(&self) -> Vec<Listener> {
         let tokens = self.registry.tokens(|source| matches!(source, Source::Listener(_)));
         let named = |token| match self.registry.get(token)? {
@@ -219,6 +225,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::NotListening`] when the listener has already stopped.
+    #[doc(alias = "stopListening")]
     pub fn stop_listening(&mut self, listener: &Listener) -> Result<()> {
         if self.stop_listener(listener.token) { Ok(()) } else { Err(Error::NotListening) }
     }

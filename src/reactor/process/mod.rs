@@ -9,7 +9,7 @@ pub(in crate::reactor) mod spawn;
 pub(in crate::reactor) mod stdio;
 pub(in crate::reactor) mod transport;
 use crate::escape::{Escaped, EscapedBytes};
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::time::Duration;
 
 use crate::net::{Close, ExitReason, Pipes, ProcessSignal, Token};
@@ -54,18 +54,28 @@ use crate::reactor::{CallbackKind, DelayedCall, ProcessCall, Protocol, Reactor, 
 /// reactor.run()?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias("IProcessProtocol", "SubprocessProtocol"))]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a protocol of a child process",
+    label = "does not implement `ProcessProtocol`",
+    note = "implement `ProcessProtocol` for it: all methods have defaults",
+    note = "a process takes the protocol itself, not a factory: `Child`, not `|| Child`"
+)]
 pub trait ProcessProtocol: Any {
     /// Called when the process is running. (Twisted: `connectionMade`.)
+    #[doc(alias = "connectionMade")]
     fn process_started(&mut self, process: &mut ProcessTransport<'_>) {
         let _ = process;
     }
 
     /// Called with data from its standard output, split at any point. By default it is dropped.
+    #[doc(alias("outReceived", "pipe_data_received"))]
     fn out_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
         let _ = (process, data);
     }
 
     /// Called with data from its standard error. By default it is logged at info level.
+    #[doc(alias = "errReceived")]
     fn err_received(&mut self, process: &mut ProcessTransport<'_>, data: &[u8]) {
         let id = process.id();
         log::info!(process:% = id; "process {id}: {}", EscapedBytes(data.trim_ascii_end()));
@@ -74,17 +84,20 @@ pub trait ProcessProtocol: Any {
     /// Called when the pipe to its standard input is closed. The reason is [`Reason::Done`] after
     /// `close_stdin`, when all data was written, or [`Reason::Lost`] when the pipe has no reader
     /// left, for example because the process has exited.
+    #[doc(alias = "inConnectionLost")]
     fn in_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
         let _ = (process, reason);
     }
 
     /// Called when the pipe from its standard output is closed: no process has it open any more, or
     /// this side closed it.
+    #[doc(alias("outConnectionLost", "pipe_connection_lost"))]
     fn out_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
         let _ = (process, reason);
     }
 
     /// Called when the pipe from its standard error is closed.
+    #[doc(alias = "errConnectionLost")]
     fn err_connection_lost(&mut self, process: &mut ProcessTransport<'_>, reason: &Reason) {
         let _ = (process, reason);
     }
@@ -102,15 +115,35 @@ pub trait ProcessProtocol: Any {
 
     /// Called when the process has exited. It can no longer be signalled, but output may still
     /// arrive. Not called for a process that keeps running when the reactor stops.
+    #[doc(alias = "processExited")]
     fn process_exited(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
         let _ = (process, reason);
     }
 
     /// Called when the process has exited and all its pipes are closed. A child of the process that
     /// holds the pipes open delays this call.
+    #[doc(alias = "processEnded")]
     fn process_ended(&mut self, process: &mut ProcessTransport<'_>, reason: &ExitReason) {
         let _ = (process, reason);
     }
+
+    /// Returns the wrapped protocol, for a protocol that wraps one. With it,
+    /// [`Reactor::with_process`](crate::Reactor::with_process) and
+    /// [`ProcessTransport::call_later`] find it by its type.
+    fn downcast_inner(&mut self, want: TypeId) -> Option<&mut dyn Any> {
+        let _ = want;
+        None
+    }
+}
+
+/// The protocol itself or the one it wraps, as a `P`.
+fn find<P: ProcessProtocol>(protocol: &mut dyn ProcessProtocol) -> Option<&mut P> {
+    let outer: &dyn Any = protocol;
+    if outer.is::<P>() {
+        let outer: &mut dyn Any = protocol;
+        return outer.downcast_mut();
+    }
+    protocol.downcast_inner(TypeId::of::<P>())?.downcast_mut()
 }
 
 /// A child process in the registry.

@@ -81,6 +81,7 @@ impl Reactor {
     ///
     /// # Errors
     /// As [`spawn_process`](Reactor::spawn_process). `done` is dropped then.
+    #[doc(alias("getProcessOutput", "getProcessValue", "getProcessOutputAndValue"))]
     pub fn process_output(
         &mut self,
         command: SpawnProcess,

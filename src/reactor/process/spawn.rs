@@ -1,11 +1,9 @@
 //! Starting child processes, and access to running ones.
 
-use std::any::Any;
-
 use crate::net::{ChildStream, Pipes, SpawnError, SpawnProcess, Token};
 use crate::reactor::connection::{Connection, Pauses};
 use crate::reactor::process::transport::{ProcessId, ProcessTransport};
-use crate::reactor::process::{Pipe, PipeEnd, ProcessProtocol, ProcessSlot, State};
+use crate::reactor::process::{Pipe, PipeEnd, ProcessProtocol, ProcessSlot, State, find};
 use crate::reactor::registry::Source;
 use crate::reactor::turn::queues::Callback;
 use crate::reactor::{Address, Error, Reactor, Result};
@@ -30,6 +28,7 @@ impl Reactor {
     ///   processes or descriptors.
     /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
     ///   stopped.
+    #[doc(alias("spawnProcess", "create_subprocess_exec", "create_subprocess_shell"))]
     pub fn spawn_process(
         &mut self,
         command: SpawnProcess,
@@ -107,8 +106,7 @@ impl Reactor {
         let token = id.0;
         let mut protocol = self.registry.process_mut(token)?.protocol.take()?;
         let result = self.between_turns(|reactor| {
-            let wanted: &mut dyn Any = &mut *protocol;
-            let wanted = wanted.downcast_mut::<P>()?;
+            let wanted = find::<P>(&mut *protocol)?;
             Some(call(wanted, &mut ProcessTransport { reactor, token }))
         });
         if let Some(slot) = self.registry.process_mut(token) {

@@ -42,6 +42,7 @@ impl Reactor {
     ///   closed.
     /// - [`Error::Stopping`] or [`Error::ReactorFinished`] when the reactor is stopping or has
     ///   stopped.
+    #[doc(alias("StandardIO", "connect_read_pipe", "connect_write_pipe"))]
     pub fn standard_streams(&mut self, protocol: impl Protocol) -> Result<ConnectionId> {
         self.check_not_stopping()?;
         let token = self.registry.next_token();

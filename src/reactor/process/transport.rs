@@ -1,10 +1,9 @@
 //! Operations on a child process.
 
-use std::any::Any;
 use std::time::Duration;
 
 use crate::net::{ExitReason, ProcessSignal, TerminalSize, Token};
-use crate::reactor::process::{Pipe, ProcessProtocol, State};
+use crate::reactor::process::{Pipe, ProcessProtocol, State, find};
 use crate::reactor::registry::source_id;
 use crate::reactor::{ConnectionId, DelayedCall, Error, Instant, Reactor, Result, TimedCall, Transport};
 
@@ -16,6 +15,7 @@ source_id! {
 /// A child process as seen by its protocol. (Twisted: `IProcessTransport`.)
 ///
 /// No method calls a callback. Operations on a closed or missing pipe do nothing.
+#[doc(alias("IProcessTransport", "SubprocessTransport", "Child"))]
 pub struct ProcessTransport<'a> {
     pub(crate) reactor: &'a mut Reactor,
     pub(crate) token: Token,
@@ -56,7 +56,7 @@ impl ProcessTransport<'_> {
     /// Writing more than
     /// [`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit) after
     /// `pause_writing` kills the process. Otherwise it would mistake partial input for all of it.
-    pub fn write(&mut self, data: &[u8]) {
+    pub fn write(&mut self, data: impl AsRef<[u8]>) {
         if let Some(mut pipe) = self.pipe(Pipe::In) {
             pipe.write(data);
         }
@@ -90,25 +90,29 @@ impl ProcessTransport<'_> {
     /// Closes its standard input after all buffered data is written, however long the process takes
     /// to read it. A terminal stays open: its end-of-input character, Ctrl-D, is written instead.
     /// (Twisted: `closeStdin`.)
+    #[doc(alias = "closeStdin")]
     pub fn close_stdin(&mut self) {
         match self.reactor.registry.process(self.token).is_some_and(|slot| slot.is_on_terminal()) {
-            true => self.write(&[END_OF_INPUT]),
+            true => self.write([END_OF_INPUT]),
             false => self.close(Pipe::In),
         }
     }
 
     /// Closes its standard output. Unread output is lost, and SIGPIPE may end the process when it
     /// writes more. A terminal is hung up (SIGHUP). (Twisted: `closeStdout`.)
+    #[doc(alias = "closeStdout")]
     pub fn close_stdout(&mut self) {
         self.close(Pipe::Out);
     }
 
     /// Closes its standard error, in the same way. (Twisted: `closeStderr`.)
+    #[doc(alias = "closeStderr")]
     pub fn close_stderr(&mut self) {
         self.close(Pipe::Err);
     }
 
     /// Closes all pipes. (Twisted: `loseConnection`.)
+    #[doc(alias = "loseConnection")]
     pub fn close_pipes(&mut self) {
         for pipe in [Pipe::In, Pipe::Out, Pipe::Err] {
             self.close(pipe);
@@ -161,6 +165,7 @@ impl ProcessTransport<'_> {
     /// # Errors
     /// - [`Error::ProcessExited`] when the process has exited. (Twisted: `ProcessExitedAlready`.)
     /// - [`Error::System`] when the system refuses the signal or does not know it.
+    #[doc(alias("signalProcess", "send_signal"))]
     pub fn signal(&mut self, signal: impl Into<ProcessSignal>) -> Result<()> {
         match self.pid() {
             None => Err(Error::ProcessExited),
@@ -186,8 +191,7 @@ impl ProcessTransport<'_> {
     ) -> DelayedCall {
         let token = self.token;
         let call = move |protocol: &mut dyn ProcessProtocol, process: &mut ProcessTransport<'_>| {
-            let protocol: &mut dyn Any = protocol;
-            if let Some(protocol) = protocol.downcast_mut::<P>() {
+            if let Some(protocol) = find::<P>(protocol) {
                 call(protocol, process);
             }
         };

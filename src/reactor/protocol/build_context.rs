@@ -106,6 +106,7 @@ impl<'a> BuildContext<'a> {
 
     /// Rejects the connection: it is closed at once, as if [`Factory::build_protocol`] had returned
     /// `None`. A protocol that is built all the same is dropped.
+    #[doc(alias = "refuse")]
     pub fn reject(&mut self) {
         self.rejected = true;
     }

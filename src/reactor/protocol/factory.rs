@@ -7,6 +7,14 @@ use crate::reactor::{Address, BuildContext, Connector, Layer, Protocol, Reactor,
 ///
 /// Every `FnMut() -> impl Protocol` is a factory. [`factory`] makes one of a closure that takes the
 /// peer's address.
+#[doc(alias("IProtocolFactory", "ServerFactory", "protocol_factory"))]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not build protocols",
+    label = "not a factory",
+    note = "a factory is a closure without arguments that returns a protocol: `|| Echo`",
+    note = "a closure that takes the peer's address is made a factory by `twistor::factory(|peer| Some(Echo))`",
+    note = "one factory for several listeners is `twistor::shared(factory)`"
+)]
 pub trait Factory: 'static {
     /// Builds the protocol of a connection. `None` closes the connection at once. A panic does so,
     /// too.
@@ -14,6 +22,7 @@ pub trait Factory: 'static {
     /// On a client, a connection closed by `None` counts as made:
     /// [`ClientFactory::client_connection_lost`] follows with [`Reason::Done`]. (Twisted: the
     /// same.)
+    #[doc(alias = "buildProtocol")]
     fn build_protocol(&mut self, context: &mut BuildContext<'_>) -> Option<Box<dyn Protocol>>;
 
     /// Returns the layers between the socket and the protocol of a connection, lowest first. By
@@ -27,6 +36,7 @@ pub trait Factory: 'static {
 
     /// Called before the first use by a listener or connector. A panic is logged and counted, and
     /// has no other effect. (Twisted: `doStart`, `startFactory`.)
+    #[doc(alias("startFactory", "doStart"))]
     fn start_factory(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
     }
@@ -35,6 +45,7 @@ pub trait Factory: 'static {
     /// logged as [`CallbackKind::StopFactory`](crate::reactor::CallbackKind::StopFactory) and
     /// counted in [`Statistics::panics`](crate::reactor::Statistics::panics). (Twisted: `doStop`,
     /// `stopFactory`.)
+    #[doc(alias("stopFactory", "doStop"))]
     fn stop_factory(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
     }
@@ -45,8 +56,16 @@ pub trait Factory: 'static {
 ///
 /// A connector is removed when its last callback returns without a request for another connection
 /// ([`Connector::connect`], [`Connector::connect_later`]).
+#[doc(alias = "ReconnectingClientFactory")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not build protocols for outgoing connections",
+    label = "not a client factory",
+    note = "a client factory is a closure without arguments that returns a protocol: `|| Client`",
+    note = "a type that implements `Factory` also needs `impl ClientFactory for {Self} {{}}`"
+)]
 pub trait ClientFactory: Factory {
     /// Called when an attempt begins. `stop_connecting` ends it at once.
+    #[doc(alias = "startedConnecting")]
     fn started_connecting(&mut self, connector: &mut Connector<'_>) {
         let _ = connector;
     }
@@ -56,12 +75,14 @@ pub trait ClientFactory: Factory {
     /// By default the reason is logged as a warning, or written to standard error if the program
     /// has set no logger. A reactor keeps running when its only connect has failed: see
     /// [`on_failure`](ClientFactory::on_failure).
+    #[doc(alias = "clientConnectionFailed")]
     fn client_connection_failed(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         log_warn!([destination:% = Escaped(connector.destination())] "cannot connect to {}: {reason}", Escaped(connector.destination()));
     }
 
     /// Called when an established connection is lost, after the protocol's `connection_lost`. By
     /// default an unclean loss is logged.
+    #[doc(alias = "clientConnectionLost")]
     fn client_connection_lost(&mut self, connector: &mut Connector<'_>, reason: &Reason) {
         if !reason.is_clean() {
             log::info!(destination:% = Escaped(connector.destination()); "lost {}: {reason}", Escaped(connector.destination()));
@@ -210,6 +231,7 @@ impl ClientFactory for Box<dyn ClientFactory> {
 /// reactor.listen_tcp("127.0.0.1:0", local)?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias = "forProtocol")]
 pub fn factory<P: Protocol>(build: impl FnMut(&Address) -> Option<P> + 'static) -> impl ClientFactory {
     Choosing(build)
 }

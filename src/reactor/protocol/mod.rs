@@ -33,8 +33,16 @@ use crate::reactor::{Reason, Transport};
 ///     }
 /// }
 /// ```
+#[doc(alias("IProtocol", "IHalfCloseableProtocol", "BufferedProtocol"))]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a protocol",
+    label = "does not implement `Protocol`",
+    note = "implement `Protocol` for it: `data_received` is the only method without a default",
+    note = "a handler of lines or strings is wrapped: `Lines::new(handler)`, `Strings::netstrings(handler)`"
+)]
 pub trait Protocol: Any {
     /// Called when the connection is made. Both addresses are known.
+    #[doc(alias("connectionMade", "makeConnection"))]
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;
     }
@@ -42,6 +50,7 @@ pub trait Protocol: Any {
     /// Called with received bytes: at least one, at most a full read buffer, split at any point.
     /// The slice is empty if the protocol requested the call with
     /// [`Transport::schedule_data_received`].
+    #[doc(alias = "dataReceived")]
     fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]);
 
     /// Called when a descriptor arrives over a UNIX socket, after
@@ -50,6 +59,7 @@ pub trait Protocol: Any {
     ///
     /// The byte that carried the descriptor is in the next `data_received`. The kernel may have put
     /// earlier bytes before it.
+    #[doc(alias("fileDescriptorReceived", "IFileDescriptorReceiver"))]
     fn descriptor_received(&mut self, transport: &mut Transport<'_>, descriptor: OwnedFd) {
         let _ = (transport, descriptor);
     }
@@ -69,11 +79,13 @@ pub trait Protocol: Any {
     /// Called when the peer has sent FIN. No more data arrives, but writing is still possible. By
     /// default all buffered data is sent and the connection closed. (Twisted: without
     /// `IHalfCloseableProtocol`, unsent data is discarded.)
+    #[doc(alias("readConnectionLost", "eof_received"))]
     fn read_connection_lost(&mut self, transport: &mut Transport<'_>) {
         transport.lose_connection();
     }
 
     /// Called when FIN was sent after `lose_write_connection`.
+    #[doc(alias = "writeConnectionLost")]
     fn write_connection_lost(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;
     }
@@ -157,6 +169,7 @@ pub trait Protocol: Any {
 
     /// Called when the connection is gone. Later writes are ignored. The addresses are still
     /// available.
+    #[doc(alias = "connectionLost")]
     fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
         let _ = (transport, reason);
     }

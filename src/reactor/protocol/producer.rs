@@ -3,17 +3,26 @@
 use crate::reactor::{Reactor, Transport};
 
 /// A source of bytes that a transport controls. (Twisted: `IPushProducer`, `IPullProducer`.)
+#[doc(alias("IPushProducer", "IPullProducer", "IProducer"))]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a producer",
+    label = "does not implement `Producer`",
+    note = "implement `Producer` for it: `resume_producing` is the only method without a default"
+)]
 pub trait Producer: 'static {
     /// Push producer: continue producing. Pull producer: write the next piece now.
+    #[doc(alias = "resumeProducing")]
     fn resume_producing(&mut self, transport: &mut Transport<'_>);
 
     /// Push producer: stop producing until resumed. Not called for a pull producer.
+    #[doc(alias = "pauseProducing")]
     fn pause_producing(&mut self, transport: &mut Transport<'_>) {
         let _ = transport;
     }
 
     /// The connection is lost and consumes no more data. Called before the protocol's
     /// `connection_lost`.
+    #[doc(alias = "stopProducing")]
     fn stop_producing(&mut self, reactor: &mut Reactor) {
         let _ = reactor;
     }
@@ -21,6 +30,7 @@ pub trait Producer: 'static {
 
 /// The kind of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "streaming")]
 pub enum ProducerKind {
     /// Writes by itself until it is paused. (Twisted: `streaming=True`.)
     Push,

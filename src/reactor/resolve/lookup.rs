@@ -139,6 +139,7 @@ impl Reactor {
     ///
     /// # Errors
     /// Same as [`look_up`](Reactor::look_up).
+    #[doc(alias("getaddrinfo", "lookup_host", "HostResolution"))]
     pub fn resolve(
         &mut self,
         host: &str,

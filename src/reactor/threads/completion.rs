@@ -27,6 +27,7 @@ use crate::reactor::threads::Inbox;
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[must_use = "dropping it reports that there is no result"]
+#[doc(alias = "oneshot")]
 pub struct Completion<T: Send + 'static> {
     inbox: Arc<Inbox>,
     name: Option<(usize, u64)>,

@@ -1,11 +1,13 @@
 //! Calls from other threads, and jobs on the thread pool.
 
 pub(in crate::reactor) mod completion;
+pub(in crate::reactor) mod cores;
 use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::ThreadId;
 
 use slab::Slab;
 
@@ -26,6 +28,7 @@ use crate::reactor::{CallbackKind, Error, Reactor, Result};
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias("Waker", "EventLoopProxy", "LoopSignal"))]
 pub struct RemoteHandle {
     inbox: Arc<Inbox>,
 }
@@ -39,8 +42,57 @@ impl RemoteHandle {
     ///   [`Settings::thread_call_queue`](crate::reactor::Settings::thread_call_queue) calls are
     ///   queued.
     /// - [`Error::ReactorGone`] when the reactor has finished.
+    #[doc(alias("callFromThread", "call_soon_threadsafe", "run_coroutine_threadsafe"))]
     pub fn call_from_thread(&self, call: impl FnOnce(&mut Reactor) + Send + 'static) -> Result<()> {
         self.inbox.push(Box::new(call), self.inbox.limit)
+    }
+
+    /// Runs `call` on the reactor's thread, and waits on this thread for its result. (Twisted:
+    /// `blockingCallFromThread`.)
+    ///
+    /// It waits as long as the loop takes to come to the call: without a limit if the reactor never
+    /// runs. Two reactors whose threads wait for each other wait forever.
+    ///
+    /// ```
+    /// let mut reactor = twistor::Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// let asking = std::thread::spawn(move || {
+    ///     let connections = remote.blocking_call_from_thread(|reactor| reactor.connections().len());
+    ///     remote.stop().map(|()| connections)
+    /// });
+    /// reactor.run()?;
+    /// assert_eq!(asking.join().unwrap()??, 0);
+    /// # Ok::<(), twistor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::WouldDeadlock`] on the reactor's own thread.
+    /// - [`Error::CallPanicked`]: the reactor logs and counts the panic, and runs on.
+    /// - [`Error::QueueFull`], as [`call_from_thread`](RemoteHandle::call_from_thread).
+    /// - [`Error::ReactorGone`] when the reactor has finished, or finishes before the call.
+    #[doc(alias("blockingCallFromThread", "run_coroutine_threadsafe"))]
+    pub fn blocking_call_from_thread<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Reactor) -> T + Send + 'static,
+    ) -> Result<T> {
+        if std::thread::current().id() == self.inbox.thread {
+            return Err(Error::WouldDeadlock);
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.call_from_thread(move |reactor| {
+            let result = catch_unwind(AssertUnwindSafe(|| call(reactor)));
+            // The sends cannot fail: the receiver waits, and there is room for one result.
+            match result {
+                Ok(value) => drop(sender.send(Ok(value))),
+                Err(panic) => {
+                    drop(sender.send(Err(Error::CallPanicked(panic_message(&*panic)))));
+                    // The reactor logs and counts it.
+                    resume_unwind(panic);
+                }
+            }
+        })?;
+        // Without a result, the call was dropped by the end of the reactor.
+        receiver.recv().unwrap_or(Err(Error::ReactorGone))
     }
 
     /// Stops the reactor. Can be called on any thread.
@@ -64,6 +116,8 @@ pub(crate) struct Inbox {
     woken: AtomicBool,
     waker: Arc<dyn Wake>,
     limit: usize,
+    /// The thread of the reactor, which cannot be sent to another one.
+    thread: ThreadId,
 }
 
 #[derive(Default)]
@@ -75,7 +129,8 @@ struct Calls {
 impl Inbox {
     pub(in crate::reactor) fn new(waker: Arc<dyn Wake>, limit: usize) -> Arc<Inbox> {
         let (calls, woken) = (Mutex::default(), AtomicBool::new(false));
-        Arc::new(Inbox { calls, woken, waker, limit })
+        let thread = std::thread::current().id();
+        Arc::new(Inbox { calls, woken, waker, limit, thread })
     }
 
     pub(in crate::reactor) fn push(&self, call: ThreadCall, limit: usize) -> Result<()> {
@@ -191,6 +246,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::QueueFull`] when too many jobs are queued. Neither closure is called then.
+    #[doc(alias("callInThread", "deferToThread", "run_in_executor", "spawn_blocking"))]
     pub fn call_in_thread<T: Send + 'static>(
         &mut self,
         job: impl FnOnce() -> T + Send + 'static,

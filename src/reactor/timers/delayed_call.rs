@@ -28,12 +28,14 @@ impl Reactor {
     /// reactor.run()?;
     /// # Ok::<(), twistor::Error>(())
     /// ```
+    #[doc(alias("callLater", "call_at", "add_timer", "insert_source"))]
     pub fn call_later(&mut self, delay: Duration, call: impl FnOnce(&mut Reactor) + 'static) -> DelayedCall {
         let at = self.now() + delay;
         self.timers.set(at, TimedCall::Reactor(Box::new(call)))
     }
 
     /// The number of pending timed calls, including internal ones. (Twisted: `getDelayedCalls`.)
+    #[doc(alias = "getDelayedCalls")]
     pub fn delayed_call_count(&self) -> usize {
         self.timers.len()
     }
@@ -81,6 +83,7 @@ impl DelayedCall {
     }
 
     /// The due time; `None` when the call has run or was cancelled. (Twisted: `getTime`.)
+    #[doc(alias("getTime", "when"))]
     pub fn time(self, reactor: &Reactor) -> Option<Instant> {
         reactor.timers.due(self)
     }

@@ -16,6 +16,7 @@ use crate::net::Instant;
 ///
 /// It is an index and a generation. It never refers to a later call that reuses the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias("IDelayedCall", "TimerHandle", "TimerToken"))]
 pub struct DelayedCall {
     index: u32,
     generation: u32,

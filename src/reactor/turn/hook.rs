@@ -49,6 +49,7 @@ use crate::reactor::{CallbackKind, Reactor};
 /// reactor.run()?;
 /// # Ok::<(), twistor::Error>(())
 /// ```
+#[doc(alias("EventSource", "before_sleep", "idle", "prepare"))]
 pub trait TurnHook: Any {
     /// Whether it has work. The loop does not wait while it has, and calls
     /// [`run`](TurnHook::run). Asked several times in each turn.

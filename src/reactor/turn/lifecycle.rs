@@ -147,6 +147,7 @@ const MAX_FINAL_ROUNDS: usize = 100;
 
 impl Reactor {
     /// Calls `trigger` once, in the given phase of the event. (Twisted: `addSystemEventTrigger`.)
+    #[doc(alias = "addSystemEventTrigger")]
     pub fn add_system_event_trigger(
         &mut self,
         phase: Phase,
@@ -163,6 +164,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::NoSuchTrigger`] when it has run or was removed.
+    #[doc(alias = "removeSystemEventTrigger")]
     pub fn remove_system_event_trigger(&mut self, id: TriggerId) -> Result<()> {
         let waiting = &mut self.lifecycle.triggers.waiting;
         let found = waiting.iter().position(|(other, ..)| *other == id);
@@ -171,6 +173,7 @@ impl Reactor {
 
     /// Calls `call` once the reactor runs. If it already runs, the call comes in one of its next
     /// turns. (Twisted: `callWhenRunning`, which then calls at once.)
+    #[doc(alias = "callWhenRunning")]
     pub fn call_when_running(&mut self, call: impl FnOnce(&mut Reactor) + 'static) {
         if self.running() {
             self.queues.callbacks.push(Callback::Call(Box::new(call)));
@@ -184,6 +187,7 @@ impl Reactor {
     ///
     /// # Errors
     /// [`Error::System`] when the system does not allow the signal to be handled.
+    #[doc(alias("add_signal_handler", "ctrl_c"))]
     pub fn on_signal(&mut self, signal: Signal, handler: impl FnMut(&mut Reactor) + 'static) -> Result<()> {
         self.lifecycle.signal_handlers.push((signal, Some(Box::new(handler))));
         self.watch_signals()
@@ -191,6 +195,7 @@ impl Reactor {
 
     /// Whether the reactor runs. True from the end of the triggers before the startup until
     /// connections are lost at the shutdown.
+    #[doc(alias = "is_running")]
     pub fn running(&self) -> bool {
         match self.lifecycle.state {
             RunState::Running
@@ -208,6 +213,7 @@ impl Reactor {
     /// Deferreds and tasks that this completes still run, then waiting tasks are dropped. Returns
     /// `false` when the reactor is not running or is already stopping. (Twisted raises
     /// `ReactorNotRunning` then.)
+    #[doc(alias = "shutdown")]
     pub fn stop(&mut self) -> bool {
         self.ask_to_stop(false)
     }
@@ -223,6 +229,7 @@ impl Reactor {
     ///    [`Settings::graceful_stop_timeout`](crate::reactor::Settings::graceful_stop_timeout).
     /// 5. The shutdown continues as that of [`stop`](Reactor::stop), which also explains the return
     ///    value. Connections that are still open are lost with [`Reason::Stopped`].
+    #[doc(alias = "graceful_shutdown")]
     pub fn stop_gracefully(&mut self) -> bool {
         self.ask_to_stop(true)
     }

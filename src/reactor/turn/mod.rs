@@ -61,6 +61,7 @@ impl Reactor {
     ///   [`with_protocol`](Reactor::with_protocol) and similar calls.
     /// - [`Error::ReactorFinished`] after the reactor has run.
     /// - [`Error::System`] when the system's poll fails.
+    #[doc(alias = "run_forever")]
     pub fn run(&mut self) -> Result<()> {
         self.watch_default_signals()?;
         without_current(|| {
@@ -107,6 +108,7 @@ impl Reactor {
     ///
     /// # Errors
     /// As [`run`](Reactor::run).
+    #[doc(alias("doIteration", "turn", "run_once", "poll", "dispatch"))]
     pub fn iterate(&mut self, wait: Option<Duration>) -> Result<bool> {
         let goes_on = without_current(|| self.take_turn(wait, &mut |_| {}));
         if !self.lifecycle.in_turn {

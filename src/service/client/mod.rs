@@ -44,6 +44,7 @@ use crate::{ConnectionId, ConnectorId, DelayedCall, Factory, Reactor};
 /// # Ok::<(), twistor::Error>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "ReconnectingClientFactory")]
 pub struct ClientService {
     name: Option<Rc<str>>,
     /// Number of failures after which callers of `when_connected` get an error.
@@ -166,6 +167,7 @@ impl ClientService {
     ///     });
     /// # drop(reports);
     /// ```
+    #[doc(alias = "prepareConnection")]
     pub fn prepare_connection(
         self,
         prepare: impl FnMut(&mut Reactor, ConnectionId, PrepareToken) + 'static,
@@ -207,6 +209,7 @@ impl ClientService {
     ///
     /// `call` gets an error if the service is stopped, if its retry policy gives up, or after as
     /// many failures as [`fail_after_failures`](ClientService::fail_after_failures) has set.
+    #[doc(alias = "whenConnected")]
     pub fn when_connected(
         &self,
         reactor: &mut Reactor,

@@ -43,6 +43,7 @@ use crate::{Error, Phase, Reactor, Settings, Signal, SystemEvent, error_chain};
 /// - 2: a configuration error.
 ///
 /// Errors are printed to stderr, on one line.
+#[doc(alias("twistd", "twist"))]
 pub fn run(service: impl Service) -> ExitCode {
     run_with(RunSettings::default(), service)
 }
