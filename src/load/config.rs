@@ -157,6 +157,7 @@ impl LoadConfig {
     }
 
     /// Returns the share of part `index` of `parts`, each of which runs on its own reactor.
+    #[cfg(feature = "cli")]
     pub(crate) fn part(&self, index: usize, parts: usize) -> LoadConfig {
         let parts = parts.max(1);
         let connections = self.connections / parts + usize::from(index < self.connections % parts);

@@ -106,6 +106,7 @@ impl Target {
 
     /// Whether the endpoint has an argument of this name. `timeout`, `keepalive` and `user_timeout`
     /// override the monitor's settings.
+    #[cfg(feature = "cli")]
     pub(crate) fn has_own(&self, argument: &str) -> bool {
         let endpoint = self.url().strip_prefix("hold:").unwrap_or(self.url());
         self.form == Form::Endpoint && Arguments::of(endpoint).is_ok_and(|arguments| arguments.has(argument))

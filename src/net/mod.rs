@@ -43,6 +43,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
+
 pub use address::{Address, BadAddress, UnixAddress};
 pub(crate) use datagram::{
     BATCH, Destination, LONGEST_DATAGRAM, Origin, RecvBatch, RecvMeta, Transmit, is_icmp_error,
@@ -353,6 +355,44 @@ pub struct Credentials {
     pub user: u32,
     /// Effective group ID.
     pub group: u32,
+}
+
+/// The meaning of an accept's error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AcceptFault {
+    /// EAGAIN: no connection is pending.
+    NothingPending,
+    /// EINTR: to be repeated.
+    Interrupted,
+    /// Of the connection to be accepted: a reset or a firewall in the meantime, or, on Linux, a
+    /// pending network error. The next accept may succeed.
+    Connection,
+    /// The process or the system is out of descriptors.
+    Descriptors,
+    /// Anything else, such as a lack of memory: accepting has to wait.
+    Listener,
+}
+
+impl AcceptFault {
+    pub(crate) fn of(error: &io::Error) -> AcceptFault {
+        match Errno::from_io_error(error) {
+            Some(Errno::WOULDBLOCK) => AcceptFault::NothingPending,
+            Some(Errno::INTR) => AcceptFault::Interrupted,
+            Some(Errno::MFILE | Errno::NFILE) => AcceptFault::Descriptors,
+            Some(
+                Errno::CONNABORTED
+                | Errno::PERM
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::OPNOTSUPP,
+            ) => AcceptFault::Connection,
+            _ => AcceptFault::Listener,
+        }
+    }
 }
 
 /// Result of an accept that the kernel completed.

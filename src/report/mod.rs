@@ -21,6 +21,7 @@ pub use self::human_duration::HumanDuration;
 pub use self::json_reporter::JsonReporter;
 pub(crate) use self::palette::Painted;
 pub use self::palette::Palette;
+#[cfg(feature = "cli")]
 pub(crate) use self::schedule::Schedule;
 pub use self::text_reporter::TextReporter;
 pub use self::time_format::TimeFormat;

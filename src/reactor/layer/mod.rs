@@ -1,5 +1,7 @@
 //! Layers: user code between a socket and its protocol.
 
+mod attach;
+mod requests;
 pub(in crate::reactor) mod run;
 pub(in crate::reactor) mod stack;
 use crate::escape::Escaped;

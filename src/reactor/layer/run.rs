@@ -1,128 +1,18 @@
 //! Runs the layers of a connection, one call after the other, until no data is pending between
 //! them.
 //!
-//! Requests of a layer only fill the buffers between it and its neighbours ([`Layers`]).
+//! Requests of a layer only fill the buffers between it and its neighbours.
 //! [`Reactor::run_layers`] empties them from the loop, one call of user code at a time. A
 //! connection without layers has no such state: its protocol is in its own slot, which the path of
 //! a message checks first.
 
-use std::time::Duration;
-
-use crate::net::{Instant, Readiness, Token};
-use crate::reactor::connection::{Action, Connection, Event, Flow, Pauses, State};
-use crate::reactor::layer::stack::{Ending, Eof, LayerSlot, Layers, PendingBytes, Step};
-use crate::reactor::layer::{Layer, LayerContext, LayerError};
-use crate::reactor::registry::Source;
-use crate::reactor::turn::queues::Callback;
-use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, TimedCall, Transport};
-
-// Requests of layers
+use crate::net::{Readiness, Token};
+use crate::reactor::connection::{Action, Connection, Event, Pauses, State};
+use crate::reactor::layer::stack::{Ending, Eof, LayerSlot, PendingBytes, Step};
+use crate::reactor::layer::{Layer, LayerContext};
+use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, Transport};
 
 impl Reactor {
-    pub(in crate::reactor) fn place_mut(&mut self, token: Token, index: usize) -> Option<&mut LayerSlot> {
-        self.registry.connection_mut(token)?.stage(index)
-    }
-
-    pub(in crate::reactor) fn deliver_above(&mut self, token: Token, index: usize, data: &[u8]) {
-        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
-            return;
-        };
-        let waiting = match layers.stack.get_mut(index + 1) {
-            Some(stage) => &mut stage.received,
-            None => &mut layers.above,
-        };
-        waiting.push(data, &mut self.send.spare_buffers);
-    }
-
-    pub(in crate::reactor) fn deliver_eof_above(&mut self, token: Token, index: usize) {
-        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
-            return;
-        };
-        match layers.stack.get_mut(index + 1) {
-            Some(stage) => stage.received.finish(),
-            None => layers.above.finish(),
-        }
-    }
-
-    pub(in crate::reactor) fn send_below(&mut self, token: Token, index: usize, data: &[u8]) {
-        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
-            return;
-        };
-        match index.checked_sub(1) {
-            Some(below) => {
-                if let Some(stage) = layers.stack.get_mut(below) {
-                    stage.written.push(data, &mut self.send.spare_buffers);
-                }
-            }
-            None if layers.output == Eof::Delivered => {}
-            None => self.write_from_layers(token, data),
-        }
-    }
-
-    pub(in crate::reactor) fn send_eof_below(&mut self, token: Token, index: usize) {
-        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
-            return;
-        };
-        if layers.stack.get(index).is_none_or(|stage| stage.written.end != Eof::Delivered) {
-            return;
-        }
-        match index.checked_sub(1) {
-            Some(below) => {
-                if let Some(stage) = layers.stack.get_mut(below) {
-                    stage.written.finish();
-                }
-            }
-            None => layers.output = Eof::Delivered,
-        }
-    }
-
-    pub(in crate::reactor) fn set_layer_timer(&mut self, token: Token, index: usize, at: Instant) {
-        let Some(earlier) = self.place_mut(token, index).map(|stage| stage.wake) else { return };
-        if let Some(earlier) = earlier
-            && self.timers.reset(earlier, at)
-        {
-            return;
-        }
-        let timer = self.timers.set(at, TimedCall::WakeLayer(token, index as u32));
-        if let Some(stage) = self.place_mut(token, index) {
-            stage.wake = Some(timer);
-        }
-    }
-
-    pub(in crate::reactor) fn cancel_layer_timer(&mut self, token: Token, index: usize) {
-        if let Some(timer) = self.place_mut(token, index).and_then(|stage| stage.wake.take()) {
-            self.timers.cancel(timer);
-        }
-    }
-
-    pub(in crate::reactor) fn pause_from_layer(&mut self, token: Token, index: usize, paused: bool) {
-        let Some(connection) = self.registry.connection_mut(token) else { return };
-        let Some(layers) = connection.layers_mut() else { return };
-        if let Some(stage) = layers.stack.get_mut(index) {
-            stage.reading_paused = paused;
-        }
-        let any = layers.stack.iter().any(|stage| stage.reading_paused);
-        connection.pauses.set(Pauses::LAYERS, any);
-        if connection.wants_read() {
-            // No edge reports data that is already there.
-            self.schedule_resume(token);
-        }
-    }
-
-    pub(in crate::reactor) fn end_from_layer(&mut self, token: Token, index: usize, error: LayerError) {
-        let batched = !self.send.batch.is_empty();
-        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
-            return;
-        };
-        let last_words = match index.checked_sub(1).and_then(|below| layers.stack.get(below)) {
-            Some(below) => !below.written.bytes.is_empty(),
-            None => batched,
-        };
-        layers.ending.get_or_insert(Ending { index, reason: Reason::Layer(error), last_words });
-        // Later input is for nothing.
-        self.pause_from_layer(token, index, true);
-    }
-
     /// Ends a connection as a layer requested.
     fn end_as_requested(&mut self, token: Token, ending: Ending) {
         let Ending { index, reason, last_words } = ending;
@@ -145,115 +35,6 @@ impl Reactor {
         // The flush that runs the layers sends the rest, and takes the next step.
         if self.change_state(token, Event::Close) == Action::ReportBroken {
             self.finish_broken(token);
-        }
-    }
-
-    pub(in crate::reactor) fn close_from_layer(&mut self, token: Token, error: Option<LayerError>) {
-        if let Some(error) = error
-            && let Some(connection) = self.registry.connection_mut(token)
-            && !connection.state.is_closing()
-        {
-            connection.cold().close_reason.get_or_insert(Reason::Layer(error));
-        }
-        self.lose_connection(token, None);
-    }
-}
-
-// Data through the layers
-
-impl Reactor {
-    /// Starts the layers of a new connection.
-    pub(in crate::reactor) fn start_layers(&mut self, token: Token, layers: Vec<Box<dyn Layer>>) {
-        if let Some(connection) = self.registry.connection_mut(token) {
-            let origin = connection.origin;
-            connection.cold().layers = Some(Box::new(Layers::new(layers)));
-            self.flush(token);
-            // A connector has a timeout of its own.
-            if self.awaits_layers(token) && self.registry.connector(origin).is_none() {
-                let at = self.now() + self.settings.handshake_timeout;
-                let timer = self.timers.set(at, TimedCall::HandshakeLimit(token));
-                if let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) {
-                    layers.limit = Some(timer);
-                }
-            }
-        }
-    }
-
-    /// Whether `connection_made` was not called yet because the layers are not ready.
-    pub(in crate::reactor) fn awaits_layers(&self, token: Token) -> bool {
-        let connection = self.registry.connection(token);
-        connection.is_some_and(|connection| !connection.is_made() && connection.state != State::Lost)
-    }
-
-    /// Ends a connection whose layers were not ready in time.
-    pub(in crate::reactor) fn handshake_timed_out(&mut self, token: Token, limit: Duration) {
-        // A connection that closes has a limit for that.
-        let closing = |connection: &Connection| connection.state.is_closing();
-        if self.awaits_layers(token) && !self.registry.connection(token).is_some_and(closing) {
-            self.statistics.handshake_timeouts += 1;
-            self.queue_loss(token, Reason::TimedOut(limit));
-        }
-    }
-
-    /// Cancels the time limits of the handshake.
-    fn end_handshake(&mut self, token: Token, origin: Token) {
-        let layers = self.registry.connection_mut(token).and_then(Connection::layers_mut);
-        let own = layers.and_then(|layers| layers.limit.take());
-        let timeout = self.registry.connector_mut(origin).and_then(|slot| slot.timeout.take());
-        for timer in own.into_iter().chain(timeout) {
-            self.timers.cancel(timer);
-        }
-    }
-
-    /// Adds a layer on top of a connection's other layers.
-    pub(in crate::reactor) fn add_layer(&mut self, token: Token, layer: Box<dyn Layer>) {
-        // Output written so far bypasses the layer.
-        if self.send.connection == token {
-            self.send_write_batch(token);
-        }
-        let Some(connection) = self.registry.connection_mut(token).filter(|c| !c.state.is_closing()) else {
-            return;
-        };
-        // Input passes through the layer from now on. Descriptors would bypass it.
-        connection.pauses.set(Pauses::DESCRIPTORS, false);
-        let mut stage = LayerSlot::new(layer);
-        match connection.layers_mut() {
-            Some(layers) => {
-                // Input that was not delivered to the protocol passes through the new layer.
-                std::mem::swap(&mut layers.above, &mut stage.received);
-                layers.stack.push(stage);
-                layers.ready_reported = false;
-            }
-            None => {
-                let mut layers = Layers::new(Vec::new());
-                layers.made = true;
-                layers.stack.push(stage);
-                layers.protocol = connection.protocol.take();
-                if layers.protocol.is_none() && self.send.connection == token {
-                    // The running callback puts the protocol back into its old slot. Without
-                    // WRITABLE, the callback ends in `after_callback`: `move_above_layers` then
-                    // moves the protocol and restores the flag.
-                    connection.readiness.remove(Readiness::WRITABLE);
-                }
-                let unread = connection.take_unread();
-                connection.cold().layers = Some(Box::new(layers));
-                if connection.unread_into_layers(&unread) && !unread.is_empty() {
-                    connection.pauses.set(Pauses::AGAIN, false);
-                }
-            }
-        }
-        connection.pauses.set(Pauses::LAYER_ADDED, true);
-        self.send.batching &= self.send.connection != token;
-        self.schedule_flush(token);
-    }
-
-    /// Moves the protocol above the layers, after the callback that added the first layer.
-    pub(in crate::reactor) fn move_above_layers(&mut self, token: Token) {
-        if let Some(connection) = self.registry.connection_mut(token)
-            && let Some(protocol) = connection.protocol.take()
-        {
-            connection.put_protocol(protocol);
-            connection.readiness.insert(Readiness::WRITABLE);
         }
     }
 
@@ -611,52 +392,6 @@ impl Reactor {
         }
     }
 
-    /// Builds the protocol once all layers are ready. It sees the final addresses.
-    fn make_above_layers(&mut self, token: Token) {
-        let Some(connection) = self.registry.connection_mut(token) else { return };
-        let (origin, peer) = (connection.origin, connection.peer.clone());
-        let is_client = matches!(self.registry.get(origin), Some(Source::Connector(_)));
-        let built = match is_client {
-            true => self.build_for_connector(origin, token, &peer),
-            false => Ok(self.build_for_listener(origin, token, &peer)),
-        };
-        if built.is_ok()
-            && let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut)
-        {
-            layers.made = true;
-            layers.ready_reported = true;
-            self.end_handshake(token, origin);
-        }
-        match built {
-            Ok(Some(protocol)) => {
-                let connection = self.registry.connection_mut(token);
-                match connection.filter(|connection| connection.state != State::Lost) {
-                    Some(connection) => {
-                        connection.put_protocol(protocol);
-                        if connection.flow == Flow::Paused {
-                            // `pause_writing` was due before there was a protocol.
-                            connection.flow = Flow::PauseQueued;
-                            self.queues.callbacks.push(Callback::PauseWriting(token));
-                        }
-                    }
-                    // Aborted while the protocol was built: `connection_made` was not called, so
-                    // neither is `connection_lost`.
-                    None => return self.call(CallbackKind::Drop, |_| drop(protocol)),
-                }
-                self.call_above_layers(token, CallbackKind::ConnectionMade, |protocol, transport| {
-                    protocol.connection_made(transport);
-                });
-            }
-            Ok(None) => {
-                if !is_client {
-                    self.statistics.connections_refused += 1;
-                }
-                self.queue_loss(token, Reason::Done);
-            }
-            Err(panic) => self.queue_loss(token, Reason::Panicked(panic)),
-        }
-    }
-
     /// Releases empty buffers: an idle connection owns none.
     fn release_layer_buffers(&mut self, token: Token) {
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
@@ -667,22 +402,6 @@ impl Reactor {
             give_back(&mut stage.written.bytes, &mut self.send.spare_buffers);
         }
         give_back(&mut layers.above.bytes, &mut self.send.spare_buffers);
-    }
-
-    /// Cancels the timers of a lost connection's layers and calls their `connection_lost`.
-    pub(in crate::reactor) fn lose_layers(&mut self, layers: Layers, reason: &Reason) {
-        if let Some(limit) = layers.limit {
-            self.timers.cancel(limit);
-        }
-        for mut stage in layers.stack.into_iter().rev() {
-            if let Some(timer) = stage.wake.take() {
-                self.timers.cancel(timer);
-            }
-            if let Some(mut layer) = stage.layer.take() {
-                self.call(CallbackKind::Layer, |reactor| layer.connection_lost(reactor, reason));
-                self.call(CallbackKind::Drop, |_| drop(layer));
-            }
-        }
     }
 }
 
