@@ -96,7 +96,7 @@ impl Transport<'_> {
     /// Only bytes written after `pause_writing` was delivered are limited
     /// ([`Settings::write_buffer_limit`](crate::reactor::Settings::write_buffer_limit)).
     ///
-    /// A transport is an [`io::Write`] as well, for `write!` and encoders.
+    /// A transport is an [`io::Write`](std::io::Write) as well, for `write!` and encoders.
     #[inline]
     pub fn write(&mut self, data: impl AsRef<[u8]>) {
         self.write_bytes(data.as_ref());
