@@ -181,7 +181,8 @@ impl Net for OsDriver {
             (false, true) => Interest::WRITABLE,
             (_, false) => Interest::READABLE,
         };
-        let mut source = SourceFd(&descriptor.as_raw_fd());
+        let number = descriptor.as_raw_fd();
+        let mut source = SourceFd(&number);
         match self.poll.registry().register(&mut source, mio_token(token), wanted) {
             Ok(()) => {
                 self.sockets.insert(token, Opened { kind: Kind::Watched, descriptor, file: None });
