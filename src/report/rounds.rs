@@ -1,6 +1,6 @@
 //! The rounds of a number of targets: their times, their counts, and the end of the last one.
 
-use super::schedule::Schedule;
+use super::schedule::{Schedule, times};
 use crate::{Instant, Reactor};
 use std::io;
 use std::time::Duration;
@@ -111,8 +111,7 @@ impl Rounds {
     pub(crate) fn until_interval_end(&self, now: Instant) -> Duration {
         let (interval, elapsed) = (self.schedule.interval(), now - self.started);
         let passed = elapsed.as_nanos() / interval.as_nanos().max(1);
-        let next = interval.saturating_mul(u32::try_from(passed + 1).unwrap_or(u32::MAX));
-        next.saturating_sub(elapsed)
+        times(interval, passed + 1).saturating_sub(elapsed)
     }
 
     /// Has the loop call `on_finished`, once, so that the callback can use the owner of the rounds.

@@ -39,7 +39,18 @@ impl Schedule {
         let slot = (self.interval / self.targets).saturating_mul(index);
         let after = now.max(last.saturating_add(self.interval / 2));
         let passed = after.saturating_sub(slot).as_nanos().div_ceil(self.interval.as_nanos().max(1));
-        slot.saturating_add(self.interval.saturating_mul(u32::try_from(passed).unwrap_or(u32::MAX)))
+        slot.saturating_add(times(self.interval, passed))
+    }
+}
+
+/// `count` intervals. Unlike `Duration::saturating_mul`, for more than four billion of them: at
+/// 1 ms those are over in fifty days.
+pub(super) fn times(interval: Duration, count: u128) -> Duration {
+    const SECOND: u128 = 1_000_000_000;
+    let nanoseconds = interval.as_nanos().saturating_mul(count);
+    match u64::try_from(nanoseconds / SECOND) {
+        Ok(seconds) => Duration::new(seconds, (nanoseconds % SECOND) as u32),
+        Err(_) => Duration::MAX,
     }
 }
 
@@ -71,6 +82,15 @@ mod tests {
     fn many_targets_are_splayed_from_the_first_check_on() {
         let schedule = Schedule::new(ms(1_000), 1_000);
         assert_eq!((schedule.first(999), schedule.next(999, ms(999), ms(1_000))), (ms(999), ms(1_999)));
+    }
+
+    #[test]
+    fn four_billion_intervals_are_not_the_last() {
+        let schedule = Schedule::new(ms(1), 1);
+        let late = Duration::from_secs(60 * 24 * 3600);
+        assert_eq!(schedule.next(0, late, late), late + ms(1));
+        assert_eq!(times(Duration::MAX, 2), Duration::MAX);
+        assert_eq!(times(ms(1500), 3), ms(4500));
     }
 
     #[test]

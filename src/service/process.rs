@@ -285,6 +285,7 @@ impl Service for ProcessService {
             State::Running { .. } | State::Waiting(_) => Ok(()),
             State::Stopping { again, .. } => {
                 *again = true;
+                supervisor.failures = 0;
                 Ok(())
             }
         }

@@ -16,8 +16,9 @@ use crate::{Error, FdId, FdInterest, FdProtocol, FdTransport, Reactor, Reason, R
 /// socket of a C library. (tokio: `AsyncFd`; asyncio: `loop.add_reader`.)
 ///
 /// The descriptor has to be non-blocking. Readiness is edge-triggered, as for
-/// [`FdProtocol`](crate::FdProtocol#draining-readiness): it is assumed until a call in
-/// [`try_io`](AsyncFd::try_io) has failed with [`WouldBlock`](io::ErrorKind::WouldBlock).
+/// [`FdProtocol`](crate::FdProtocol#draining-readiness): from the first report of the kernel on, it
+/// is assumed until a call in [`try_io`](AsyncFd::try_io) has failed with
+/// [`WouldBlock`](io::ErrorKind::WouldBlock).
 ///
 /// The reactor watches a duplicate of the descriptor. Dropping this ends the watch.
 ///
@@ -69,7 +70,8 @@ impl<T: AsFd> AsyncFd<T> {
         AsyncFd::with_interest(inner, FdInterest::Both)
     }
 
-    /// Same as [`new`](AsyncFd::new), for the given directions only.
+    /// Same as [`new`](AsyncFd::new), for the given directions only. The other direction is never
+    /// ready: waiting for it takes until the reactor stops.
     ///
     /// # Errors
     /// Same as [`new`](AsyncFd::new).

@@ -22,8 +22,8 @@ use crate::{Settings, task};
 /// - **Half-close.** EOF of one side is passed on by [`write_eof`](StreamWriter::write_eof), after
 ///   all data. The connections are not closed: drop the halves, or close them.
 /// - **Errors.** When a side is lost, the other side sends the data that it has got, for at most
-///   [`Settings::close_timeout`](crate::Settings::close_timeout). Then it is aborted, or closed if
-///   the reason of the loss is clean.
+///   [`Settings::close_timeout`](crate::Settings::close_timeout), and is then aborted. After a
+///   clean end it sends without a limit, and is then closed.
 /// - **Cancellation safety.** Data that was read has been written when the future is dropped. Only
 ///   the counts are lost.
 ///

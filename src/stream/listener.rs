@@ -19,7 +19,7 @@ use crate::{Address, BuildContext, Factory, Listener, Protocol, Reactor};
 ///
 /// ```
 /// use twistor::stream::{StreamError, StreamReader, StreamWriter, listen, open_connection};
-/// use twistor::task::JoinSet;
+/// use twistor::task::spawn;
 ///
 /// async fn echo(mut reader: StreamReader, writer: StreamWriter) -> Result<(), StreamError> {
 ///     while let chunk @ [_, ..] = reader.read_chunk(1024).await? {
@@ -31,7 +31,6 @@ use crate::{Address, BuildContext, Factory, Listener, Protocol, Reactor};
 ///
 /// twistor::block_on(async {
 ///     let listener = listen("127.0.0.1:0")?;
-///     let mut connections = JoinSet::new();
 /// #   let address = listener.address().clone();
 /// #   let client = twistor::task::spawn(async move {
 /// #       let (mut reader, writer) = open_connection(address).await?;
@@ -44,7 +43,7 @@ use crate::{Address, BuildContext, Factory, Listener, Protocol, Reactor};
 ///     // Until the reactor is told to stop.
 ///     while let Some((reader, writer)) = listener.accept().await {
 ///         println!("a connection from {}", reader.peer());
-///         connections.spawn(echo(reader, writer));
+///         spawn(echo(reader, writer)).detach();
 ///     }
 /// #   client.await?.unwrap();
 ///     Ok::<_, Box<dyn std::error::Error>>(())

@@ -14,8 +14,9 @@ use crate::reactor::{Handle, Reactor, Result, Signal, TurnHook};
 /// The signal is handled from this call on, as by [`Reactor::on_signal`], until the reactor
 /// finishes:
 ///
-/// - While a [`Signals`] of SIGINT or SIGTERM exists, that signal does not stop the reactor. Later
-///   it does again, gracefully. [`stopping`](super::stopping()) is simpler for a program that only
+/// - While a [`Signals`] of SIGINT or SIGTERM exists, that signal does not stop the reactor. Once
+///   all are dropped, each delivery stops it gracefully; a second one does not end the process, as
+///   it would without this call. [`stopping`](super::stopping()) is simpler for a program that only
 ///   has to clean up.
 /// - Other signals have no effect once all their `Signals` are dropped.
 ///

@@ -151,6 +151,37 @@ fn last_words_before_the_end_of_a_made_connection_are_sent() {
 }
 
 #[test]
+fn long_last_words_are_sent_too() {
+    on_each_back_end(|world| {
+        for length in [1, 20_000] {
+            let mut reactor = world.reactor();
+            let noted = Record::new();
+            let ending = move || {
+                Noted::new("ending", &noted).acting(move |what, _, below, _| {
+                    if what == "received" {
+                        // So much is passed to the system at once.
+                        below.pass_down(&vec![b'x'; length]);
+                        below.end(error());
+                        return Then::Nothing;
+                    }
+                    Then::Through
+                })
+            };
+            let record = Record::new();
+            let factory = layered(once(Recorder::new(&record), &Record::new()), ending);
+            let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+            let mut peer = world.connect(listener.address());
+            peer.send(b"end");
+            let (got, error) = peer.read_to_end(&mut reactor);
+            assert_eq!((got.len(), error), (length, None));
+            drop(peer);
+            world.close(&mut reactor, &listener);
+            assert_eq!(record.events(), ["made", "lost Layer"]);
+        }
+    });
+}
+
+#[test]
 fn a_paused_protocol_gets_all_input_before_the_end() {
     const LENGTH: usize = 200_000;
     on_each_back_end(|world| {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end};
+use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end, on_the_real_network};
 use twistor::framing::{
     Decoder, FrameTransport, LineReceiver, LineTransport, Lines, MessageReceiver, MessageTransport, Messages,
     NextState, Stateful, StatefulReceiver, StatefulTransport, StringReceiver, Strings,
@@ -134,6 +134,26 @@ fn a_connection_that_does_not_finish_is_lost_after_the_limit() {
         world.run(&mut reactor);
         reactor.update_time();
         assert!(reactor.now() - began >= limit);
+        assert_eq!(record.events(), ["made", "request", "drain", "lost Stopped"]);
+    });
+}
+
+#[test]
+fn an_outer_loop_is_told_when_the_limit_ends_the_stop() {
+    on_the_real_network("an outer loop waits in real time", |world| {
+        let mut reactor = reactor_with_limit(world, Duration::from_millis(20));
+        let record = Record::new();
+        let listener = world.serve(&mut reactor, Worker::new(&record, LONG));
+        let mut peer = world.connect(listener.address());
+        peer.send(b"request");
+        world.run_until(&mut reactor, "the request", |_| record.has("request"));
+        stop_soon(&mut reactor);
+        loop {
+            let wait = reactor.poll_timeout().expect("a stop that takes too long is not forgotten");
+            if !reactor.iterate(Some(wait)).unwrap() {
+                break;
+            }
+        }
         assert_eq!(record.events(), ["made", "request", "drain", "lost Stopped"]);
     });
 }

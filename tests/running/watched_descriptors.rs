@@ -134,6 +134,29 @@ fn a_callback_can_schedule_the_next_one() {
 }
 
 #[test]
+fn requests_of_one_turn_are_one_call_of_each_kind() {
+    on_the_real_network(WHY, |world| {
+        let (mut reactor, record) = (world.reactor(), Record::new());
+        let calls = Rc::new(Cell::new(0));
+        let count = Rc::clone(&calls);
+        let watcher = Watcher::new(&record).acting(move |_, transport| {
+            count.set(count.get() + 1);
+            transport.schedule(FdInterest::Both);
+            transport.schedule(FdInterest::Readable);
+        });
+        let (reader, _writer) = pipe();
+        let id = reactor.watch_fd(reader, FdInterest::Both, watcher).unwrap();
+        reactor.fd_transport(id).unwrap().schedule(FdInterest::Both);
+        for _ in 0..20 {
+            reactor.iterate(Some(Duration::ZERO)).unwrap();
+        }
+        assert!((10..=50).contains(&calls.get()), "{} calls in 20 turns", calls.get());
+        reactor.fd_transport(id).unwrap().stop_watching();
+        world.run_until_idle(&mut reactor);
+    });
+}
+
+#[test]
 fn room_in_a_full_pipe_is_reported() {
     on_the_real_network(WHY, |world| {
         let (mut reactor, record) = (world.reactor(), Record::new());

@@ -65,6 +65,30 @@ fn a_writer_waits_for_a_reader_that_is_behind() {
 }
 
 #[test]
+fn a_drain_after_the_end_waits_for_no_reader() {
+    on_each_back_end(|world| {
+        world.run_future(async {
+            // Each side writes more than the other has room for, and waits before it reads.
+            let ((mut a, to_b), (mut b, to_a)) = duplex(10).unwrap();
+            let there = async {
+                to_b.write(&[b'x'; 100]);
+                to_b.write_eof();
+                to_b.drain().await.unwrap();
+                a.read_to_end(1000).await.unwrap().len()
+            };
+            let back = async {
+                let question = b.read_to_end(1000).await.unwrap().len();
+                to_a.write(&[b'y'; 50]);
+                to_a.write_eof();
+                to_a.drain().await.unwrap();
+                question
+            };
+            assert_eq!(timeout(100 * MOMENT, join(there, back)).await, Ok((50, 100)));
+        });
+    });
+}
+
+#[test]
 fn a_long_message_is_collected_beyond_every_limit() {
     on_each_back_end(|world| {
         let settings = Settings { write_buffer_limit: 1000, ..Settings::default() };

@@ -239,3 +239,36 @@ fn bytes_given_back_come_again_before_later_input() {
         }
     });
 }
+
+#[test]
+fn a_protocol_that_always_gives_back_does_not_hold_the_loop_up() {
+    on_each_back_end(|world| {
+        for beneath in [false, true] {
+            let mut reactor = world.reactor();
+            let record = Record::new();
+            let wanted = std::rc::Rc::new(std::cell::Cell::new(false));
+            let wants = std::rc::Rc::clone(&wanted);
+            let protocol = Recorder::new(&Record::new()).acting({
+                let record = record.clone();
+                move |what, transport, data| match (what, wants.get()) {
+                    ("data", false) => transport.unread(data),
+                    ("data", true) => record.add("taken"),
+                    _ => {}
+                }
+            });
+            let (id, mut peer) = connection(world, &mut reactor, protocol);
+            turns(&mut reactor);
+            if beneath {
+                struct Through;
+                impl Layer for Through {}
+                reactor.transport(id).unwrap().add_layer(Through);
+                turns(&mut reactor);
+            }
+            reactor.call_later(std::time::Duration::from_millis(5), move |_| wanted.set(true));
+            peer.send(b"input");
+            world.run_until(&mut reactor, "taken", |_| record.has("taken"));
+            reactor.transport(id).unwrap().abort_connection();
+            world.run_until_idle(&mut reactor);
+        }
+    });
+}

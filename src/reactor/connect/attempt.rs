@@ -79,7 +79,17 @@ impl Reactor {
             None => {}
         }
         let query = Query { timeout, ..Query::new(host.clone(), port) };
-        match self.start_lookup(query, Receiver::Connector(token, attempt)) {
+        let lookup = self.start_lookup(query, Receiver::Connector(token, attempt));
+        let goes_on =
+            |slot: &super::ConnectorSlot| matches!(slot.phase, Phase::Starting) && slot.attempt == attempt;
+        if !self.registry.connector(token).is_some_and(goes_on) {
+            // The resolver, which is user code, has ended the attempt.
+            if let Ok(lookup) = lookup {
+                self.cancel_lookup(lookup);
+            }
+            return;
+        }
+        match lookup {
             Ok(lookup) => {
                 if let Some(slot) = self.registry.connector_mut(token) {
                     slot.phase = Phase::Resolving(lookup);
@@ -413,6 +423,18 @@ impl Reactor {
             race.waiting.clear();
         }
         self.look_at_attempts(token);
+        if let Some(Phase::Connected(connection)) = self.registry.connector(token).map(|slot| &slot.phase)
+            && self.awaits_layers(*connection)
+        {
+            // Established in the last moment. The layers get the same time again.
+            let timeout =
+                self.registry.connector(token).map(|slot| slot.options.timeout()).unwrap_or_default();
+            let timer = self.timers.set(self.now() + timeout, TimedCall::ConnectTimeout(token));
+            if let Some(slot) = self.registry.connector_mut(token) {
+                slot.timeout = Some(timer);
+            }
+            return;
+        }
         if let Some(slot) = self.registry.connector(token)
             && matches!(slot.phase, Phase::Resolving(_) | Phase::Connecting(_))
         {

@@ -247,16 +247,10 @@ impl Reactor {
         }
         // Guards are dropped first, because the callbacks below may connect again.
         self.drop_guards(guards);
-        let again = producer.as_ref().and_then(|registered| registered.again);
-        for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)).chain(again) {
+        for timer in timers.into_iter().chain(closing.map(|closing| closing.timer)) {
             self.drop_timer(timer);
         }
-        if let Some(Registered { producer: Some(mut producer), .. }) = producer {
-            self.call(CallbackKind::Producer, |reactor| {
-                producer.stop_producing(reactor);
-                drop(producer);
-            });
-        }
+        self.stop_producer(producer);
         let mut protocol = protocol;
         if let Some(protocol) = protocol.as_mut() {
             // A panic here is only logged. The remaining callbacks still run.
@@ -279,6 +273,20 @@ impl Reactor {
             self.forget(token);
         }
         self.call(CallbackKind::Drop, |_| drop(protocol));
+    }
+
+    /// Tells a producer that its output is no longer wanted.
+    pub(in crate::reactor) fn stop_producer(&mut self, producer: Option<Registered>) {
+        let Some(registered) = producer else { return };
+        if let Some(timer) = registered.again {
+            self.drop_timer(timer);
+        }
+        if let Some(mut producer) = registered.producer {
+            self.call(CallbackKind::Producer, |reactor| {
+                producer.stop_producing(reactor);
+                drop(producer);
+            });
+        }
     }
 
     /// Frees a slot. Also drops what factories and layers have kept there, and timers and

@@ -262,7 +262,7 @@ impl Reactor {
         {
             return;
         }
-        if connection.unread_into_layers(data) {
+        if connection.unread_into_layer(data) {
             return self.schedule_flush(token);
         }
         connection.cold().unread.splice(..0, data.iter().copied());

@@ -75,6 +75,8 @@ pub(in crate::reactor) struct FdSlot {
     /// `None` while one of its callbacks runs.
     protocol: Option<Box<dyn FdProtocol>>,
     interest: FdInterest,
+    /// Calls of the next turn without an event; one is queued if any.
+    scheduled: Readiness,
     /// The descriptor is closed, and `connection_lost` is queued or runs.
     stopped: bool,
 }
@@ -82,6 +84,13 @@ pub(in crate::reactor) struct FdSlot {
 impl FdSlot {
     pub(in crate::reactor) fn interest(&self) -> FdInterest {
         self.interest
+    }
+
+    /// Schedules calls. Returns whether they have to be queued.
+    pub(in crate::reactor) fn schedule(&mut self, calls: Readiness) -> bool {
+        let queued = self.scheduled != Readiness::default();
+        self.scheduled.insert(calls);
+        !queued
     }
 }
 
@@ -105,23 +114,23 @@ impl Reactor {
     /// impl FdProtocol for Printer {
     ///     fn do_read(&mut self, transport: &mut FdTransport<'_>) {
     ///         let mut buffer = [0; 1024];
-    ///         match self.0.read(&mut buffer) {
-    ///             Ok(0) => {
-    ///                 transport.stop_watching();
-    ///                 transport.reactor().stop();
+    ///         loop {
+    ///             match self.0.read(&mut buffer) {
+    ///                 Ok(0) => {
+    ///                     transport.stop_watching();
+    ///                     transport.reactor().stop();
+    ///                     return;
+    ///                 }
+    ///                 Ok(count) => println!("{}", String::from_utf8_lossy(&buffer[..count])),
+    ///                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+    ///                 Err(_) => return transport.stop_watching(),
     ///             }
-    ///             Ok(count) => {
-    ///                 println!("{}", String::from_utf8_lossy(&buffer[..count]));
-    ///                 // The pipe is blocking here, so it is read once per call.
-    ///                 transport.schedule(FdInterest::Readable);
-    ///             }
-    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-    ///             Err(_) => transport.stop_watching(),
     ///         }
     ///     }
     /// }
     ///
     /// let (reader, mut writer) = std::io::pipe()?;
+    /// rustix::io::ioctl_fionbio(&reader, true)?;
     /// let mut reactor = Reactor::new()?;
     /// reactor.watch_fd(reader.try_clone()?, FdInterest::Readable, Printer(reader))?;
     /// writer.write_all(b"hello")?;
@@ -143,7 +152,12 @@ impl Reactor {
         protocol: impl FdProtocol,
     ) -> Result<FdId> {
         self.check_not_stopping()?;
-        let slot = FdSlot { protocol: Some(Box::new(protocol)), interest, stopped: false };
+        let slot = FdSlot {
+            protocol: Some(Box::new(protocol)),
+            interest,
+            scheduled: Readiness::default(),
+            stopped: false,
+        };
         let token = self.registry.insert(Source::Descriptor(Box::new(slot)));
         match self.net.watch(token, descriptor.into(), interest.readiness()) {
             Ok(()) => Ok(FdId(token)),
@@ -160,6 +174,14 @@ impl Reactor {
     pub fn fd_transport(&mut self, id: FdId) -> Option<FdTransport<'_>> {
         self.registry.descriptor_mut(id.0).filter(|slot| !slot.stopped)?;
         Some(FdTransport { reactor: self, token: id.0 })
+    }
+
+    /// Makes the scheduled calls of a watched descriptor.
+    pub(in crate::reactor) fn descriptor_scheduled(&mut self, token: Token) {
+        if let Some(slot) = self.registry.descriptor_mut(token) {
+            let calls = std::mem::take(&mut slot.scheduled);
+            self.descriptor_ready(token, calls);
+        }
     }
 
     /// Handles readiness of a watched descriptor.

@@ -49,8 +49,12 @@ impl FdTransport<'_> {
 
     /// Schedules one more call of `do_read`, `do_write` or both in the next turn, without an event.
     /// A callback that has not seen `WouldBlock`, because it limits its work, continues this way.
+    /// The descriptor has to be non-blocking. Several requests in one turn are one call of each.
     pub fn schedule(&mut self, call: FdInterest) {
-        self.reactor.queues.callbacks.push(Callback::DescriptorReady(self.token, call));
+        let Some(slot) = self.reactor.registry.descriptor_mut(self.token) else { return };
+        if slot.schedule(call.readiness()) {
+            self.reactor.queues.callbacks.push(Callback::DescriptorReady(self.token));
+        }
     }
 
     /// Ends the watch and closes the descriptor, unless it is open elsewhere. `connection_lost`

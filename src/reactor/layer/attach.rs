@@ -84,12 +84,12 @@ impl Reactor {
                     // moves the protocol and restores the flag.
                     connection.readiness.remove(Readiness::WRITABLE);
                 }
-                let unread = connection.take_unread();
                 connection.cold().layers = Some(Box::new(layers));
-                if connection.unread_into_layers(&unread) && !unread.is_empty() {
-                    connection.pauses.set(Pauses::AGAIN, false);
-                }
             }
+        }
+        let unread = connection.take_unread();
+        if !unread.is_empty() && connection.unread_into_layer(&unread) {
+            connection.pauses.set(Pauses::AGAIN, false);
         }
         connection.pauses.set(Pauses::LAYER_ADDED, true);
         self.send.batching &= self.send.connection != token;

@@ -168,13 +168,15 @@ pub struct LayerContext<'a> {
     pub(in crate::reactor) token: Token,
     /// The layer's position. 0 is the lowest.
     pub(in crate::reactor) index: usize,
+    /// Bytes were passed down in this call.
+    passed_down: bool,
     /// Takes the guards of a connection that is gone.
     unattached: ConnectionGuards,
 }
 
 impl<'a> LayerContext<'a> {
     pub(in crate::reactor) fn new(reactor: &'a mut Reactor, token: Token, index: usize) -> LayerContext<'a> {
-        LayerContext { reactor, token, index, unattached: ConnectionGuards::default() }
+        LayerContext { reactor, token, index, passed_down: false, unattached: ConnectionGuards::default() }
     }
 
     /// The connection's ID.
@@ -244,6 +246,7 @@ impl<'a> LayerContext<'a> {
 
     /// Passes bytes to the layer below, or to the socket.
     pub fn pass_down(&mut self, data: &[u8]) {
+        self.passed_down |= !data.is_empty();
         self.reactor.send_below(self.token, self.index, data);
     }
 
@@ -330,7 +333,7 @@ impl<'a> LayerContext<'a> {
     /// as an alert, are sent, and then the connection is closed as [`close`](LayerContext::close)
     /// does.
     pub fn end(&mut self, error: LayerError) {
-        self.reactor.end_from_layer(self.token, self.index, error);
+        self.reactor.end_from_layer(self.token, self.index, error, self.passed_down);
     }
 
     /// Discards unsent output and resets the connection. The reason is [`Reason::Aborted`].

@@ -98,14 +98,15 @@ impl Reactor {
         }
     }
 
-    pub(in crate::reactor) fn end_from_layer(&mut self, token: Token, index: usize, error: LayerError) {
-        let batched = !self.send.batch.is_empty();
+    pub(in crate::reactor) fn end_from_layer(
+        &mut self,
+        token: Token,
+        index: usize,
+        error: LayerError,
+        last_words: bool,
+    ) {
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
-        };
-        let last_words = match index.checked_sub(1).and_then(|below| layers.stack.get(below)) {
-            Some(below) => !below.written.bytes.is_empty(),
-            None => batched,
         };
         layers.ending.get_or_insert(Ending { index, reason: Reason::Layer(error), last_words });
         // Later input is for nothing.

@@ -19,7 +19,9 @@ impl Reactor {
         let Some(connection) = self.registry.connection_mut(token).filter(|_| last_words) else {
             return self.queue_loss(token, reason);
         };
-        connection.cold().close_reason = Some(reason);
+        let cold = connection.cold();
+        cold.close_reason = Some(reason);
+        let producer = cold.producer.take();
         if let Some(layers) = connection.layers_mut() {
             // What was written above the layer is discarded; what it passed down is sent.
             for stage in layers.stack.iter_mut().skip(index) {
@@ -32,6 +34,7 @@ impl Reactor {
                 None => layers.output = Eof::Delivered,
             }
         }
+        self.stop_producer(producer);
         // The flush that runs the layers sends the rest, and takes the next step.
         if self.change_state(token, Event::Close) == Action::ReportBroken {
             self.finish_broken(token);
@@ -235,7 +238,8 @@ impl Reactor {
             State::Lost | State::Lingering => return None,
             State::Open | State::InputClosed | State::OutputClosed | State::Broken => false,
         };
-        let paused = connection.pauses.has(Pauses::PROTOCOL);
+        // What the protocol kept or gave back comes first, from the loop, in a turn of its own.
+        let paused = connection.pauses.has(Pauses::PROTOCOL) || connection.pauses.has(Pauses::AGAIN);
         connection.layers()?.next(connection.state, closes, paused)
     }
 
@@ -244,7 +248,6 @@ impl Reactor {
             self.update_marks_for_layers(token);
         }
         let Some(connection) = self.registry.connection_mut(token) else { return };
-        let again = connection.pauses.has(Pauses::AGAIN);
         let Some(layers) = connection.layers_mut() else { return };
         match step {
             Step::Start(index) => {
@@ -290,6 +293,9 @@ impl Reactor {
                 layers.output = Eof::Pending;
                 // Layers above the started ones of an unmade connection never get to say anything.
                 let speaking = if layers.made { layers.stack.len() } else { layers.started() };
+                for stage in layers.stack.iter_mut().skip(speaking) {
+                    stage.written.bytes = Vec::new();
+                }
                 match speaking.checked_sub(1).and_then(|top| layers.stack.get_mut(top)) {
                     Some(stage) => stage.written.finish(),
                     None => layers.output = Eof::Delivered,
@@ -307,13 +313,6 @@ impl Reactor {
                 });
             }
             Step::Make => self.make_above_layers(token),
-            Step::Deliver | Step::DeliverEnd if again => {
-                connection.pauses.set(Pauses::AGAIN, false);
-                let unread = connection.take_unread();
-                self.call_above_layers(token, CallbackKind::DataReceived, |protocol, transport| {
-                    protocol.data_received(transport, &unread);
-                });
-            }
             Step::Deliver => self.deliver_to_protocol(token),
             Step::DeliverEnd => {
                 layers.above.end = Eof::Delivered;

@@ -314,15 +314,12 @@ impl Connection {
         }
     }
 
-    /// Puts input back in front of what waits for the layer on top, if it has not started, or for
-    /// the protocol. Returns `false` if there are no layers.
-    pub(in crate::reactor) fn unread_into_layers(&mut self, data: &[u8]) -> bool {
-        let Some(layers) = self.layers_mut() else { return false };
-        let waiting = match layers.stack.last_mut() {
-            Some(stage) if !stage.started => &mut stage.received.bytes,
-            _ => &mut layers.above.bytes,
-        };
-        waiting.splice(..0, data.iter().copied());
+    /// Puts input back in front of what waits for the layer on top, if that has not started.
+    /// Returns `false` otherwise.
+    pub(in crate::reactor) fn unread_into_layer(&mut self, data: &[u8]) -> bool {
+        let top = self.layers_mut().and_then(|layers| layers.stack.last_mut());
+        let Some(stage) = top.filter(|stage| !stage.started) else { return false };
+        stage.received.bytes.splice(..0, data.iter().copied());
         true
     }
 

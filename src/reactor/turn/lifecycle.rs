@@ -5,6 +5,7 @@
 //! meanwhile.
 
 use crate::escape::Escaped;
+use crate::reactor::connection::Pauses;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -190,7 +191,10 @@ impl Reactor {
     #[doc(alias("add_signal_handler", "ctrl_c"))]
     pub fn on_signal(&mut self, signal: Signal, handler: impl FnMut(&mut Reactor) + 'static) -> Result<()> {
         self.lifecycle.signal_handlers.push((signal, Some(Box::new(handler))));
-        self.watch_signals()
+        self.watch_signals().inspect_err(|_| {
+            // A later call for the signal must not bring this handler to life.
+            self.lifecycle.signal_handlers.pop();
+        })
     }
 
     /// Whether the reactor runs. True from the end of the triggers before the startup until
@@ -316,7 +320,7 @@ impl Reactor {
         match self.lifecycle.state {
             RunState::New | RunState::StopAsked { .. } | RunState::Ending => true,
             RunState::Starting | RunState::Stopping { .. } => self.lifecycle.guards.get() == 0,
-            RunState::Draining { .. } => !self.registry.drains(),
+            RunState::Draining { until } => !self.registry.drains() || self.reported_until() >= until,
             RunState::Running | RunState::Finished => false,
         }
     }
@@ -354,7 +358,12 @@ impl Reactor {
     /// Asks the protocol of a connection to finish. A connection without one is closed.
     fn drain_connection(&mut self, token: Token) {
         let connection = self.registry.connection(token);
-        match connection.is_some_and(|connection| connection.is_made() && !connection.state.is_closing()) {
+        // `connection_made` of an adopted one may still be queued.
+        let asked = connection.is_some_and(|connection| {
+            let started = connection.is_made() && !connection.pauses.has(Pauses::NOT_STARTED);
+            started && !connection.state.is_closing()
+        });
+        match asked {
             true => self.call_protocol(token, CallbackKind::Drain, |protocol, transport| {
                 protocol.drain(transport);
             }),

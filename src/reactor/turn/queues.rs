@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::net::{Close, Event, Token};
 use crate::reactor::turn::PollProgress;
-use crate::reactor::{CallbackKind, FdInterest, Protocol, Reactor, Reason};
+use crate::reactor::{CallbackKind, Protocol, Reactor, Reason};
 
 /// Work of the loop that is queued within or between turns.
 #[derive(Default)]
@@ -37,7 +37,7 @@ pub(crate) enum Callback {
     /// A datagram socket is closed: calls its protocol, if it has started, then frees its slot.
     StopDatagram(Token, Reason, bool),
     /// A watched descriptor is to be called without an event.
-    DescriptorReady(Token, FdInterest),
+    DescriptorReady(Token),
     /// A watch has ended: calls `connection_lost`, then frees its slot.
     DescriptorLost(Token, Reason),
     StartProcess(Token),
@@ -105,7 +105,7 @@ impl Reactor {
                 Callback::StopDatagram(token, reason, started) => {
                     self.datagram_stopped(token, &reason, started)
                 }
-                Callback::DescriptorReady(token, call) => self.descriptor_ready(token, call.readiness()),
+                Callback::DescriptorReady(token) => self.descriptor_scheduled(token),
                 Callback::DescriptorLost(token, reason) => self.descriptor_lost(token, &reason),
                 Callback::StartProcess(token) => self.start_process(token),
                 Callback::ProcessEnded(token) => self.process_ended(token),

@@ -334,10 +334,13 @@ impl StreamState {
     }
 
     fn end_writing(self: &Rc<StreamState>, command: Command) {
-        if self.outgoing.get() == Outgoing::Flows {
+        let flows = self.outgoing.get() == Outgoing::Flows;
+        if flows {
             self.outgoing.set(Outgoing::Ended);
         }
-        if self.end.get().is_none() {
+        // A child's terminal takes each end for one more end-of-file character.
+        let again = !flows && matches!(self.other_end(), Some(OtherEnd::Child(..)));
+        if self.end.get().is_none() && !again {
             self.issue(command);
         }
     }

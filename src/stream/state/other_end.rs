@@ -177,6 +177,8 @@ impl StreamState {
             Command::Write(_) => {}
             Command::WriteEof | Command::Close => {
                 memory.eof_sent.set(true);
+                // After the end, nothing is left to wait for, though the reader is behind.
+                self.set_write_paused(false);
                 self.output_ended();
                 let peer_ended = peer.as_ref().is_none_or(|peer| peer.has_sent_eof());
                 if let Some(peer) = &peer {

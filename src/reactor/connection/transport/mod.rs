@@ -266,7 +266,8 @@ impl Transport<'_> {
     ///
     /// Bytes of the running `data_received` that come after the request to change belong to the
     /// layer, and the protocol gives them back by [`unread`](Transport::unread). The receivers of
-    /// [`framing`](crate::framing) do that.
+    /// [`framing`](crate::framing) do that. A protocol that adds the layer later, outside of that
+    /// call, pauses reading until then: otherwise input between the two is plain.
     #[doc(alias("startTLS", "start_tls"))]
     pub fn add_layer(&mut self, layer: impl Layer) {
         self.reactor.add_layer(self.token, Box::new(layer));
