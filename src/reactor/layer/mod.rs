@@ -328,10 +328,11 @@ impl<'a> LayerContext<'a> {
     /// Ends the connection with [`Reason::Layer`], once the data passed up before is delivered; a
     /// protocol that has paused reading gets it first, when it resumes. Nothing more is read.
     ///
-    /// What was written above and not passed down is discarded, and the socket is reset. Last words
-    /// of the layer are an exception: bytes passed down in the call that ends the connection, such
-    /// as an alert, are sent, and then the connection is closed as [`close`](LayerContext::close)
-    /// does.
+    /// Last words of the layer, which are the bytes passed down in the call that ends the
+    /// connection, such as an alert, are sent first. If nothing else is unsent above, the
+    /// connection is then closed as [`close`](LayerContext::close) does. Otherwise what was written
+    /// above is discarded, and the socket is reset, at once: the end of the input would tell the
+    /// peer that it has got everything.
     pub fn end(&mut self, error: LayerError) {
         self.reactor.end_from_layer(self.token, self.index, error, self.passed_down);
     }

@@ -8,7 +8,7 @@
 
 use crate::net::{Readiness, Token};
 use crate::reactor::connection::{Action, Connection, Event, Pauses, State};
-use crate::reactor::layer::stack::{Ending, Eof, LayerSlot, PendingBytes, Step};
+use crate::reactor::layer::stack::{Ending, Eof, LayerSlot, Step};
 use crate::reactor::layer::{Layer, LayerContext};
 use crate::reactor::{CallbackKind, Protocol, Reactor, Reason, Transport};
 
@@ -16,17 +16,25 @@ impl Reactor {
     /// Ends a connection as a layer requested.
     fn end_as_requested(&mut self, token: Token, ending: Ending) {
         let Ending { index, reason, last_words } = ending;
-        let Some(connection) = self.registry.connection_mut(token).filter(|_| last_words) else {
+        let discards = self.registry.connection(token).and_then(Connection::layers).is_some_and(|layers| {
+            let above = layers.stack.iter().skip(index);
+            above.into_iter().any(|stage| stage.held > 0 || !stage.written.bytes.is_empty())
+        });
+        if last_words && discards {
+            // A FIN would tell the peer that what it has got is complete.
+            self.send_write_batch(token);
+        }
+        let gracefully = last_words && !discards;
+        let Some(connection) = self.registry.connection_mut(token).filter(|_| gracefully) else {
             return self.queue_loss(token, reason);
         };
         let cold = connection.cold();
         cold.close_reason = Some(reason);
         let producer = cold.producer.take();
         if let Some(layers) = connection.layers_mut() {
-            // What was written above the layer is discarded; what it passed down is sent.
+            // Nothing is written above any more.
             for stage in layers.stack.iter_mut().skip(index) {
-                stage.held = 0;
-                stage.written = PendingBytes { bytes: Vec::new(), end: Eof::Delivered };
+                stage.written.end = Eof::Delivered;
             }
             layers.output = Eof::Pending;
             match index.checked_sub(1).and_then(|below| layers.stack.get_mut(below)) {
