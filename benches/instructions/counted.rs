@@ -17,7 +17,7 @@ use twistor::http::Url;
 use twistor::monitor::{self, Monitor, Target};
 use twistor::sim::{Latency, Link, Simulation};
 use twistor::traffic::{self, Feed, FeedReader};
-use twistor::{DelayedCall, Protocol, Reactor, Settings, Transport, task};
+use twistor::{ClientFactory, DelayedCall, Layer, Protocol, Reactor, Settings, Transport, layered, task};
 
 use super::support::Result;
 use super::support::tool;
@@ -33,6 +33,8 @@ pub enum Counted {
     Yield,
     /// A line of a hundred bytes comes and goes, so many at once.
     Line(usize),
+    /// A line of a hundred bytes comes and goes through a layer that changes nothing.
+    LayeredLine,
     /// A connection of the monitor's is made, timed and closed.
     Probe,
     /// A feed is read over a connection that is kept.
@@ -42,13 +44,14 @@ pub enum Counted {
 }
 
 impl Counted {
-    pub const ALL: [Counted; 9] = [
+    pub const ALL: [Counted; 10] = [
         Counted::SetAndCancel,
         Counted::SetAndFire,
         Counted::SpawnAndAwait,
         Counted::Yield,
         Counted::Line(1),
         Counted::Line(16),
+        Counted::LayeredLine,
         Counted::Probe,
         Counted::Feed,
         Counted::SimulatedMessage,
@@ -63,6 +66,7 @@ impl Counted {
             Counted::Yield => "a task that yields",
             Counted::Line(1) => "a line, echoed by a server of lines",
             Counted::Line(_) => "a line of sixteen that came at once",
+            Counted::LayeredLine => "a line, echoed through a layer",
             Counted::Probe => "a probe of tcp:// by the monitor",
             Counted::Feed => "a reading of a feed over http://",
             Counted::SimulatedMessage => "a simulated message",
@@ -86,6 +90,7 @@ impl Counted {
                 OUTSTANDING
             }
             Counted::Line(together) => (50 / together).max(10),
+            Counted::LayeredLine => 50,
             Counted::Probe | Counted::Feed => 100,
             Counted::SimulatedMessage => 200,
         };
@@ -107,6 +112,7 @@ impl Counted {
     fn peer(self, listener: &TcpListener, rounds: usize) -> Result<()> {
         match self {
             Counted::Line(together) => send_lines(listener, together, rounds),
+            Counted::LayeredLine => send_lines(listener, 1, rounds),
             Counted::Probe => (0..rounds).try_for_each(|_| {
                 listener.accept()?.0.read_to_end(&mut Vec::new())?;
                 Ok(())
@@ -123,7 +129,8 @@ impl Counted {
             Counted::SetAndFire => set_and_fire(rounds),
             Counted::SpawnAndAwait => spawn_and_await(rounds),
             Counted::Yield => yield_often(rounds),
-            Counted::Line(_) => echo_lines(peer),
+            Counted::Line(_) => echo_lines(peer, |factory| factory),
+            Counted::LayeredLine => echo_lines(peer, |factory| layered(factory, || Identity)),
             Counted::Probe => probe(rounds, peer),
             Counted::Feed => read_feed(rounds, peer),
             Counted::SimulatedMessage => simulate(rounds),
@@ -239,6 +246,8 @@ const LINE: usize = 100;
 
 struct EchoLines(Rc<Cell<u64>>);
 
+type EchoFactory = Box<dyn FnMut() -> Lines<EchoLines>>;
+
 impl LineReceiver for EchoLines {
     fn line_received(&mut self, transport: &mut LineTransport<'_>, line: &[u8]) {
         self.0.set(self.0.get() + 1);
@@ -246,12 +255,17 @@ impl LineReceiver for EchoLines {
     }
 }
 
-/// Until the peer has closed all the connections.
-fn echo_lines(peer: SocketAddr) -> Result<u64> {
+/// Changes nothing.
+struct Identity;
+
+impl Layer for Identity {}
+
+/// Until the peer has closed all the connections. `below` adds what is below the protocols.
+fn echo_lines<F: ClientFactory>(peer: SocketAddr, below: impl Fn(EchoFactory) -> F) -> Result<u64> {
     let (mut reactor, lines) = (reactor()?, Rc::new(Cell::new(0)));
     for _ in 0..LINES_CONNECTIONS {
         let lines = Rc::clone(&lines);
-        reactor.connect_tcp(peer, move || Lines::new(EchoLines(Rc::clone(&lines))))?;
+        reactor.connect_tcp(peer, below(Box::new(move || Lines::new(EchoLines(Rc::clone(&lines))))))?;
     }
     while reactor.resource_count() > 0 {
         reactor.iterate(None)?;

@@ -67,11 +67,11 @@ impl StreamServerService {
     }
 
     /// Makes the stop wait, after the port is closed, until all connections have closed.
-    /// Connections that are open after `limit` are aborted. They work on meanwhile, and their
-    /// protocols are not asked to finish.
+    /// Each protocol is asked to finish ([`Protocol::drain`](crate::Protocol::drain), which closes
+    /// by default). Connections that are open after `limit` are aborted.
     ///
     /// Default: the service has stopped when the port is closed. When the program stops, the
-    /// reactor then asks each protocol to finish ([`Protocol::drain`](crate::Protocol::drain)).
+    /// reactor then asks each protocol to finish.
     pub fn graceful(self, limit: Duration) -> StreamServerService {
         self.server.borrow_mut().graceful_limit = Some(limit);
         self
@@ -137,6 +137,7 @@ impl Service for StreamServerService {
         }));
         for id in connections {
             if let Some(mut transport) = reactor.transport(id) {
+                transport.drain();
                 let reference = Rc::clone(&all_ended);
                 let timeout = graceful_limit.saturating_mul(2).saturating_add(ABORT_MARGIN);
                 transport

@@ -220,6 +220,36 @@ fn a_paused_protocol_gets_all_input_before_the_end() {
     });
 }
 
+#[test]
+fn input_given_back_comes_before_the_end() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (record, noted) = (Record::new(), Record::new());
+        let ending = Noted::new("ending", &noted).acting(|what, _, below, _| {
+            if what == "received" {
+                below.pass_up(b"abc");
+                below.end(error());
+                return Then::Nothing;
+            }
+            Then::Through
+        });
+        let mut gave_back = false;
+        let protocol = Recorder::new(&record).acting(move |what, transport, _| {
+            if what == "data" && !std::mem::replace(&mut gave_back, true) {
+                transport.unread(b"bc");
+            }
+        });
+        let (id, mut peer) = connection(world, &mut reactor, protocol);
+        turns(&mut reactor);
+        reactor.transport(id).unwrap().add_layer(ending);
+        peer.send(b"end");
+        world.run_until(&mut reactor, "the end", |_| record.has("lost Layer"));
+        assert_eq!(record.events(), ["made", "layers ready", "data abc", "data bc", "lost Layer"]);
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
 /// The length of the data in a recorded event.
 fn length(event: &str) -> Option<usize> {
     let data = event.strip_prefix("data ")?;

@@ -8,7 +8,7 @@ use crate::world::peer::turns;
 use crate::world::{Record, Recorder, World, idle_protocol, on_each_back_end};
 use twistor::endpoint::{client_from_string, server_from_string};
 use twistor::service::{ClientService, MultiService, Service, StopToken, StreamServerService};
-use twistor::{Error, Factory, ListenTcp, Reactor, Settings};
+use twistor::{Error, Factory, ListenTcp, Protocol, Reactor, Reason, Settings, Transport};
 
 /// A service on a port of its own.
 fn service(world: &World, factory: impl Factory) -> StreamServerService {
@@ -72,23 +72,65 @@ fn connections_survive_a_stop_and_the_factory_can_start_again() {
     });
 }
 
+/// Works on when it is asked to finish.
+struct WorksOn(Recorder);
+
+impl Protocol for WorksOn {
+    fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        self.0.connection_made(transport);
+    }
+
+    fn data_received(&mut self, transport: &mut Transport<'_>, data: &[u8]) {
+        self.0.data_received(transport, data);
+    }
+
+    fn drain(&mut self, transport: &mut Transport<'_>) {
+        transport.write(b"draining ");
+    }
+
+    fn connection_lost(&mut self, transport: &mut Transport<'_>, reason: &Reason) {
+        self.0.connection_lost(transport, reason);
+    }
+}
+
+#[test]
+fn a_graceful_stop_asks_each_protocol_to_finish() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let record = Record::new();
+        let notes = record.clone();
+        let service = service(world, move || Recorder::new(&notes)).graceful(Duration::from_secs(3600));
+        start(&service, &mut reactor);
+        let mut peer = world.connect(service.listener().unwrap().address());
+        world.run_until(&mut reactor, "made", |_| record.has("made"));
+        let stopped = stop(&service, &mut reactor);
+        assert_eq!(peer.read_to_end(&mut reactor), (Vec::new(), None));
+        world.run_until(&mut reactor, "stopped", |_| stopped.get());
+        assert_eq!(record.events(), ["made", "lost Done"]);
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+    });
+}
+
 #[test]
 fn a_graceful_stop_waits_for_connections_that_end_by_themselves() {
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
         let notes = record.clone();
-        let service =
-            service(world, move || Recorder::new(&notes).echoing()).graceful(Duration::from_secs(3600));
+        let service = service(world, move || WorksOn(Recorder::new(&notes).echoing()))
+            .graceful(Duration::from_secs(3600));
         start(&service, &mut reactor);
         let other = reactor.listen_tcp(world.anywhere(), idle_protocol).unwrap();
         let address = service.listener().unwrap().address().clone();
-        let (first, second) = (world.connect(&address), world.connect(&address));
+        let (mut first, second) = (world.connect(&address), world.connect(&address));
         let unconcerned = world.connect(other.address());
         world.run_until(&mut reactor, "made", |reactor| reactor.connections().len() == 3);
         let stopped = stop(&service, &mut reactor);
         assert!(reactor.listeners() == [other.clone()]);
-        drop(first);
+        first.send(b"more");
+        first.finish();
+        assert_eq!(first.read_to_end(&mut reactor), (b"draining more".to_vec(), None));
         world.run_until(&mut reactor, "the first to end", |_| record.count("lost Done") == 1);
         assert!(!stopped.get());
         drop(second);
@@ -106,7 +148,8 @@ fn a_graceful_stop_aborts_what_has_not_ended_within_its_limit() {
         let mut reactor = world.reactor();
         let record = Record::new();
         let notes = record.clone();
-        let service = service(world, move || Recorder::new(&notes)).graceful(Duration::from_millis(5));
+        let service =
+            service(world, move || WorksOn(Recorder::new(&notes))).graceful(Duration::from_millis(5));
         start(&service, &mut reactor);
         let peer = world.connect(service.listener().unwrap().address());
         world.run_until(&mut reactor, "made", |_| record.has("made"));

@@ -72,20 +72,12 @@ impl Reactor {
             self.after_callback(token);
             return false;
         }
-        if !self.send.batch.is_empty() {
-            connection.wrote = true;
-            match self.net.send(token, self.send.batch.bytes()) {
-                Ok(count) if count == self.send.batch.len() => {
-                    self.statistics.bytes_sent += count as u64;
-                    self.send.batch.clear();
-                }
-                result => {
-                    self.partial_send(token, result);
-                    return false;
-                }
-            }
+        let drained = !connection.readiness.has(Readiness::READABLE);
+        if self.send.batch.is_empty() {
+            return drained;
         }
-        !connection.readiness.has(Readiness::READABLE)
+        connection.wrote = true;
+        self.send_whole_batch(token) && drained
     }
 
     /// Whether the connection has a protocol that may be called.

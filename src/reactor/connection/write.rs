@@ -56,12 +56,23 @@ impl Reactor {
             return self.after_callback(token);
         }
         connection.wrote = true;
+        self.send_whole_batch(token);
+    }
+
+    /// Sends the write batch of a connection that is writable and has no queued output. Returns
+    /// `false` if the kernel did not accept all of it: the rest is queued.
+    #[inline(always)] // on the path of every message
+    pub(in crate::reactor) fn send_whole_batch(&mut self, token: Token) -> bool {
         match self.net.send(token, self.send.batch.bytes()) {
             Ok(count) if count == self.send.batch.len() => {
                 self.statistics.bytes_sent += count as u64;
                 self.send.batch.clear();
+                true
             }
-            result => self.partial_send(token, result),
+            result => {
+                self.partial_send(token, result);
+                false
+            }
         }
     }
 
@@ -83,6 +94,9 @@ impl Reactor {
     #[inline(never)]
     fn write_unbatched(&mut self, token: Token, data: &[u8]) {
         if self.registry.connection(token).is_some_and(Connection::is_layered) {
+            if self.send.connection == token {
+                self.batch_into_layers(token);
+            }
             return self.write_to_layers(token, data);
         }
         let Some(connection) = self.registry.connection(token) else { return };
@@ -212,6 +226,9 @@ impl Reactor {
     pub(in crate::reactor) fn send_write_batch(&mut self, token: Token) {
         if self.send.batch.is_empty() {
             return;
+        }
+        if self.send.above_layers {
+            return self.batch_into_layers(token);
         }
         let mut scratch = std::mem::take(&mut self.send.batch);
         self.send_or_enqueue(token, scratch.bytes());

@@ -2,6 +2,7 @@
 
 use crate::net::Token;
 use crate::reactor::datagram::CurrentDatagram;
+use crate::reactor::layer::relay::Relay;
 
 /// Output of the running callback: its socket, its write batch, and spare buffers.
 pub(in crate::reactor) struct Send {
@@ -15,7 +16,11 @@ pub(in crate::reactor) struct Send {
     /// output.
     pub(in crate::reactor) batching: bool,
     pub(in crate::reactor) batch: WriteBatch,
+    /// The batch was written above the layers of its connection, and passes through them.
+    pub(in crate::reactor) above_layers: bool,
     pub(in crate::reactor) spare_buffers: Vec<Vec<u8>>,
+    /// Buffers of a message that passes through layers without a stop.
+    pub(in crate::reactor) relay: Relay,
 }
 
 impl Send {
@@ -26,7 +31,9 @@ impl Send {
             datagram: None,
             batching: false,
             batch: WriteBatch::new(),
+            above_layers: false,
             spare_buffers: Vec::new(),
+            relay: Relay::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Layers: user code between a socket and its protocol.
 
 mod attach;
+pub(in crate::reactor) mod relay;
 mod requests;
 pub(in crate::reactor) mod run;
 pub(in crate::reactor) mod stack;
@@ -236,7 +237,9 @@ impl<'a> LayerContext<'a> {
 
     /// Passes bytes to the layer above, or to the protocol.
     pub fn pass_up(&mut self, data: &[u8]) {
-        self.reactor.deliver_above(self.token, self.index, data);
+        if !self.reactor.send.relay.take_up(data) {
+            self.reactor.deliver_above(self.token, self.index, data);
+        }
     }
 
     /// Passes the end of the input up. Bytes passed up after it are dropped.
@@ -247,7 +250,9 @@ impl<'a> LayerContext<'a> {
     /// Passes bytes to the layer below, or to the socket.
     pub fn pass_down(&mut self, data: &[u8]) {
         self.passed_down |= !data.is_empty();
-        self.reactor.send_below(self.token, self.index, data);
+        if !self.reactor.send.take_down(data) {
+            self.reactor.send_below(self.token, self.index, data);
+        }
     }
 
     /// Passes the end of the output down, so that the pending close can continue. Bytes passed down

@@ -24,6 +24,7 @@ impl Reactor {
     }
 
     pub(in crate::reactor) fn deliver_eof_above(&mut self, token: Token, index: usize) {
+        self.stop_relaying_up(token, index);
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
@@ -34,6 +35,7 @@ impl Reactor {
     }
 
     pub(in crate::reactor) fn send_below(&mut self, token: Token, index: usize, data: &[u8]) {
+        self.stop_relaying_down(token, index);
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };

@@ -6,7 +6,7 @@
 //! connection without layers has no such state: its protocol is in its own slot, which the path of
 //! a message checks first.
 
-use crate::net::{Readiness, Token};
+use crate::net::Token;
 use crate::reactor::connection::{Action, Connection, Event, Pauses, State};
 use crate::reactor::layer::stack::{Ending, Eof, LayerSlot, Step};
 use crate::reactor::layer::{Layer, LayerContext};
@@ -50,8 +50,7 @@ impl Reactor {
     }
 
     /// Handles input of a connection whose protocol is not in its own slot.
-    #[cold]
-    #[inline(never)]
+    #[inline(never)] // keeps the path without layers short
     pub(in crate::reactor) fn received_below(&mut self, token: Token, buffer: &[u8], count: usize) {
         let data = buffer.get(..count).unwrap_or_default();
         let Some(connection) = self.registry.connection_mut(token) else { return };
@@ -63,86 +62,20 @@ impl Reactor {
         if state == State::Lost {
             return;
         }
-        if connection.passes_straight() {
-            return self.pass_straight(token, data);
-        }
+        let straight = connection.passes_straight();
         let Some(stage) = connection.stage(0) else { return };
+        if let Some(layer) = stage.layer.take_if(|_| straight) {
+            if !self.relay_message(token, layer, data) {
+                self.flush(token);
+            }
+            return;
+        }
         if stage.started && stage.received.next().is_none() {
             self.call_layer(token, 0, |layer, below| layer.data_received(below, data));
         } else {
             stage.received.push(data, &mut self.send.spare_buffers);
         }
         self.flush(token);
-    }
-
-    /// Passes input up and the answer down, on a connection on which nothing waits: the path of
-    /// most messages. Each layer is called once in each direction, and not asked for its state in
-    /// between. All other work is in the buffers between the layers, and left to `flush`.
-    fn pass_straight(&mut self, token: Token, data: &[u8]) {
-        self.call_layer(token, 0, |layer, below| layer.data_received(below, data));
-        let mut index = 1;
-        while self.may_go_up(token, index) {
-            match self.place_mut(token, index) {
-                Some(_) => self.take_step(token, Step::Received(index)),
-                None => {
-                    self.deliver_to_protocol(token);
-                    break;
-                }
-            }
-            index += 1;
-        }
-        for index in (0..index).rev() {
-            let written = |stage: &mut LayerSlot| !stage.written.bytes.is_empty();
-            if self.place_mut(token, index).is_some_and(written) {
-                self.take_step(token, Step::Written(index));
-            }
-        }
-        if !self.send_straight(token) {
-            self.flush(token);
-        }
-    }
-
-    /// Whether input waits for the layer at this place, or for the protocol above all of them, and
-    /// nothing is to be done before it is delivered.
-    fn may_go_up(&self, token: Token, index: usize) -> bool {
-        let Some(connection) = self.registry.connection(token) else { return false };
-        let Some(layers) = connection.layers() else { return false };
-        let waiting = layers.stack.get(index).map_or(&layers.above, |stage| &stage.received);
-        connection.state.is_open()
-            && !connection.pauses.any()
-            && layers.ending.is_none()
-            && !waiting.bytes.is_empty()
-            && layers.stack.iter().all(|stage| stage.ready && stage.written.bytes.is_empty())
-    }
-
-    /// Sends the output of the layers, if that leaves nothing to do. Returns `false` otherwise.
-    fn send_straight(&mut self, token: Token) -> bool {
-        let spare = &mut self.send.spare_buffers;
-        let Some(connection) = self.registry.connection_mut(token) else { return true };
-        let Some(layers) = connection.layers_mut() else { return false };
-        for stage in &mut layers.stack {
-            give_back(&mut stage.received.bytes, spare);
-            give_back(&mut stage.written.bytes, spare);
-        }
-        give_back(&mut layers.above.bytes, spare);
-        if !connection.passes_straight() || !connection.readiness.has(Readiness::WRITABLE) {
-            return false;
-        }
-        if self.send.batch.is_empty() {
-            return true;
-        }
-        connection.wrote = true;
-        match self.net.send(token, self.send.batch.bytes()) {
-            Ok(count) if count == self.send.batch.len() => {
-                self.statistics.bytes_sent += count as u64;
-                self.send.batch.clear();
-                true
-            }
-            result => {
-                self.partial_send(token, result);
-                false
-            }
-        }
     }
 
     /// Passes the end of the input to the lowest layer. Returns `false` if the connection has no
@@ -198,11 +131,11 @@ impl Reactor {
             self.take_step(token, step);
         }
         self.send_write_batch(token);
-        self.release_layer_buffers(token);
-        if let Some(connection) = self.registry.connection_mut(token)
-            && connection.pauses.has(Pauses::KEPT)
-            && !connection.layers_keep_input()
-        {
+        let Some(connection) = self.registry.connection_mut(token) else { return };
+        if let Some(layers) = connection.layers_mut() {
+            layers.release_buffers(&mut self.send.spare_buffers);
+        }
+        if connection.pauses.has(Pauses::KEPT) && !connection.layers_keep_input() {
             connection.pauses.set(Pauses::KEPT, false);
             if connection.wants_read() {
                 self.schedule_resume(token);
@@ -246,9 +179,9 @@ impl Reactor {
             State::Lost | State::Lingering => return None,
             State::Open | State::InputClosed | State::OutputClosed | State::Broken => false,
         };
-        // What the protocol kept or gave back comes first, from the loop, in a turn of its own.
-        let paused = connection.pauses.has(Pauses::PROTOCOL) || connection.pauses.has(Pauses::AGAIN);
-        connection.layers()?.next(connection.state, closes, paused)
+        let pauses = connection.pauses;
+        let (paused, again) = (pauses.has(Pauses::PROTOCOL), pauses.has(Pauses::AGAIN));
+        connection.layers()?.next(connection.state, closes, paused, again)
     }
 
     fn take_step(&mut self, token: Token, step: Step) {
@@ -373,12 +306,7 @@ impl Reactor {
             held = layer.buffered();
         });
         if let Some(connection) = self.registry.connection_mut(token) {
-            // A lost connection holds no bytes.
-            let lost = connection.state == State::Lost;
-            if let Some(stage) = connection.stage(index) {
-                stage.held = if lost { 0 } else { held };
-                stage.layer = Some(layer);
-            }
+            connection.put_layer(index, layer, held);
         }
     }
 
@@ -398,18 +326,6 @@ impl Reactor {
             connection.put_protocol(protocol);
         }
     }
-
-    /// Releases empty buffers: an idle connection owns none.
-    fn release_layer_buffers(&mut self, token: Token) {
-        let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
-            return;
-        };
-        for stage in &mut layers.stack {
-            give_back(&mut stage.received.bytes, &mut self.send.spare_buffers);
-            give_back(&mut stage.written.bytes, &mut self.send.spare_buffers);
-        }
-        give_back(&mut layers.above.bytes, &mut self.send.spare_buffers);
-    }
 }
 
 /// Puts an emptied buffer back into its place, if that has no new buffer.
@@ -417,11 +333,5 @@ fn reuse(place: &mut Vec<u8>, mut buffer: Vec<u8>) {
     if place.capacity() == 0 {
         buffer.clear();
         *place = buffer;
-    }
-}
-
-fn give_back(buffer: &mut Vec<u8>, spare: &mut Vec<Vec<u8>>) {
-    if buffer.is_empty() && buffer.capacity() > 0 {
-        crate::reactor::connection::write_batch::recycle_buffer(std::mem::take(buffer), spare);
     }
 }

@@ -1,6 +1,7 @@
 //! The layer stack of one connection: slots, pending data between layers, and the choice of the
 //! next call.
 
+use crate::reactor::connection::write_batch::recycle_buffer;
 use crate::reactor::connection::{Connection, Flow, State};
 use crate::reactor::layer::Layer;
 use crate::reactor::{DelayedCall, Protocol, Reason};
@@ -114,6 +115,7 @@ impl Layers {
     }
 
     /// Whether all layers are ready, none holds anything, and the protocol is in its place.
+    #[inline]
     fn are_idle(&self) -> bool {
         let idle = |waiting: &PendingBytes| waiting.bytes.is_empty() && waiting.end == Eof::Open;
         let idle_layer = |stage: &LayerSlot| {
@@ -145,14 +147,30 @@ impl Layers {
     }
 
     /// Returns the next step for a connection in this state, or `None` if no data is pending.
-    pub(in crate::reactor) fn next(&self, state: State, closes: bool, paused: bool) -> Option<Step> {
-        let step = self.next_call(state, closes, paused);
-        step.or_else(|| (self.ending.is_some() && !self.may_deliver(state)).then_some(Step::End))
+    /// `again`: the protocol gave input back, which comes from the loop before all other input.
+    pub(in crate::reactor) fn next(
+        &self,
+        state: State,
+        closes: bool,
+        paused: bool,
+        again: bool,
+    ) -> Option<Step> {
+        let step = self.next_call(state, closes, paused || again);
+        step.or_else(|| (self.ending.is_some() && !self.may_deliver(state, again)).then_some(Step::End))
     }
 
     /// Whether input waits for the protocol, which is still to get it.
-    fn may_deliver(&self, state: State) -> bool {
-        self.made && !matches!(state, State::Closing { .. }) && self.above.next().is_some()
+    fn may_deliver(&self, state: State, again: bool) -> bool {
+        self.made && !matches!(state, State::Closing { .. }) && (again || self.above.next().is_some())
+    }
+
+    /// Releases empty buffers: an idle connection owns none.
+    pub(in crate::reactor) fn release_buffers(&mut self, spare: &mut Vec<Vec<u8>>) {
+        for stage in &mut self.stack {
+            stage.received.release(spare);
+            stage.written.release(spare);
+        }
+        self.above.release(spare);
     }
 
     fn next_call(&self, state: State, closes: bool, paused: bool) -> Option<Step> {
@@ -250,6 +268,14 @@ impl PendingBytes {
         }
     }
 
+    /// Releases the buffer if it is empty.
+    #[inline]
+    fn release(&mut self, spare: &mut Vec<Vec<u8>>) {
+        if self.bytes.is_empty() && self.bytes.capacity() > 0 {
+            recycle_buffer(std::mem::take(&mut self.bytes), spare);
+        }
+    }
+
     pub(in crate::reactor) fn finish(&mut self) {
         if self.end == Eof::Open {
             self.end = Eof::Pending;
@@ -277,6 +303,7 @@ impl Connection {
 
     /// Whether the connection is open and nothing waits in it: no data, no end, no start of a
     /// layer, and no call of the protocol.
+    #[inline]
     pub(in crate::reactor) fn passes_straight(&self) -> bool {
         let steady = self.state.is_open()
             && !self.pauses.any()
@@ -334,6 +361,7 @@ impl Connection {
     }
 
     /// Puts the protocol back. Its connection may have got its first layer meanwhile.
+    #[inline]
     pub(in crate::reactor) fn put_protocol(&mut self, protocol: Box<dyn Protocol>) {
         match self.layers_mut() {
             Some(layers) => layers.protocol = Some(protocol),

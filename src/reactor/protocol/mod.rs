@@ -156,10 +156,14 @@ pub trait Protocol: Any {
     /// }
     /// ```
     ///
-    /// Input is still delivered, and timers and tasks run, but nothing new can be connected or
-    /// listened to. A connection that is still open after
+    /// In a graceful stop of the reactor, input is still delivered, and timers and tasks run, but
+    /// nothing new can be connected or listened to. A connection that is still open after
     /// [`Settings::graceful_stop_timeout`](crate::Settings::graceful_stop_timeout) is lost with
-    /// [`Reason::Stopped`]. The method is not called
+    /// [`Reason::Stopped`].
+    ///
+    /// [`Transport::drain`] and the stop of a
+    /// [`StreamServerService`](crate::service::StreamServerService) with a limit call it too. The
+    /// method is not called
     /// - on a plain [`Reactor::stop`](crate::Reactor::stop),
     /// - for a connection that is closing already,
     /// - for a connection whose layers are not ready, which is closed at once.

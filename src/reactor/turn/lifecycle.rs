@@ -356,7 +356,7 @@ impl Reactor {
     }
 
     /// Asks the protocol of a connection to finish. A connection without one is closed.
-    fn drain_connection(&mut self, token: Token) {
+    pub(in crate::reactor) fn drain_connection(&mut self, token: Token) {
         let connection = self.registry.connection(token);
         // `connection_made` of an adopted one may still be queued.
         let asked = connection.is_some_and(|connection| {

@@ -28,6 +28,8 @@ pub(crate) enum Callback {
     /// A push producer was registered on a paused connection.
     PauseProducer(Token),
     WriteConnectionLost(Token),
+    /// Asks the protocol to finish.
+    Drain(Token),
     /// Asks a pull producer for its next piece.
     Pull(Token),
     StartFactory(Token),
@@ -98,6 +100,7 @@ impl Reactor {
                 Callback::ResumeWriting(token) => self.tell_to_resume(token),
                 Callback::PauseProducer(token) => self.pause_producer(token),
                 Callback::WriteConnectionLost(token) => self.notify_write_closed(token),
+                Callback::Drain(token) => self.drain_connection(token),
                 Callback::Pull(token) => self.pull(token),
                 Callback::StartFactory(token) => self.start_listener_factory(token),
                 Callback::StartAdopted(token, protocol) => self.start_adopted(token, protocol),

@@ -12,6 +12,7 @@ use crate::net::{Instant, Token};
 use crate::reactor::connection::Pauses;
 use crate::reactor::protocol::find;
 use crate::reactor::registry::source_id;
+use crate::reactor::turn::queues::Callback;
 use crate::reactor::{
     Address, Credentials, DelayedCall, Error, Layer, ProtocolError, Reactor, Reason, Result, TimedCall,
 };
@@ -199,6 +200,14 @@ impl Transport<'_> {
     #[doc(alias("loseConnection", "close", "shutdown"))]
     pub fn lose_connection(&mut self) {
         self.reactor.lose_connection(self.token, None);
+    }
+
+    /// Asks the protocol to finish, as a graceful stop of the reactor does:
+    /// [`Protocol::drain`](crate::Protocol::drain) follows from the loop. Does nothing on a
+    /// connection that is closing. Without a protocol, because the layers are not ready, the
+    /// connection is closed.
+    pub fn drain(&mut self) {
+        self.reactor.queues.callbacks.push(Callback::Drain(self.token));
     }
 
     /// As `lose_connection`, but aborts the connection if it has not closed within `limit` in
