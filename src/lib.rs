@@ -34,8 +34,8 @@
 //!  load               load on echo servers, latencies                         load
 //!  http               an HTTP/1.1 response reader, a keep-alive client        http
 //!  ─────────────────────────────────────────────────────────────────────────────────────
-//!  testing            test doubles, a virtual clock, a reactor that records
-//!  sim                reactors on a simulated network, in virtual time
+//!  testing            test doubles, a virtual clock, a reactor that records   sim
+//!  sim                reactors on a simulated network, in virtual time        sim
 //!  service            programs: services in trees, signals, privileges, systemd
 //!  stream             readers and writers with await
 //!  deferred           pending results, looping calls
@@ -50,7 +50,8 @@
 //!  escape             text from outside, safe to print
 //! ```
 //!
-//! A layer names no layer above it. `default-features = false` leaves the lower two blocks.
+//! A layer names no layer above it. `default-features = false` leaves the lower two blocks, without
+//! `testing` and `sim`: those are a feature for dev-dependencies, as [`testing`] shows.
 //!
 //! # Concurrency models
 //!
@@ -139,9 +140,11 @@ pub mod deferred;
 pub mod stream;
 pub mod task;
 
-// Programs, and their tests.
+// Programs, and their tests. The library's own tests always have the simulation.
 pub mod service;
+#[cfg(any(feature = "sim", test))]
 pub mod sim;
+#[cfg(any(feature = "sim", test))]
 pub mod testing;
 
 // The command, and its libraries.

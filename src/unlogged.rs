@@ -67,6 +67,7 @@ fn write_line(line: &str) {
 
 /// Collects the lines that `call` would write on this thread. If it panics, they are written after
 /// all, so that a failing test shows them.
+#[cfg(any(feature = "sim", test))]
 pub(crate) fn collect<R>(call: impl FnOnce() -> R) -> (R, Vec<String>) {
     let before = COLLECTED.replace(Some(Vec::new()));
     let mut collection = Collection { before };
@@ -75,16 +76,19 @@ pub(crate) fn collect<R>(call: impl FnOnce() -> R) -> (R, Vec<String>) {
 }
 
 /// Restores the previous collection when the current one ends.
+#[cfg(any(feature = "sim", test))]
 struct Collection {
     before: Option<Vec<String>>,
 }
 
+#[cfg(any(feature = "sim", test))]
 impl Collection {
     fn end(&mut self) -> Vec<String> {
         COLLECTED.replace(self.before.take()).unwrap_or_default()
     }
 }
 
+#[cfg(any(feature = "sim", test))]
 impl Drop for Collection {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -50,6 +50,7 @@ pub(crate) use datagram::{
     BATCH, Destination, LONGEST_DATAGRAM, Origin, RecvBatch, RecvMeta, Transmit, is_icmp_error,
 };
 pub use instant::Instant;
+#[cfg(any(feature = "sim", test))]
 pub(crate) use instant::nanoseconds;
 pub use lookups::NameError;
 pub(crate) use lookups::{Answer, LookedUp, LookupId, LookupProgress, NotAsked};
@@ -296,6 +297,7 @@ pub(crate) struct ThreadLimits {
 /// Work for a thread of the pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
+#[cfg(any(feature = "sim", test))]
 impl ThreadLimits {
     /// Limits of a process without threads.
     pub(crate) const NONE: ThreadLimits =

@@ -82,6 +82,7 @@ pub use self::threads::RemoteHandle;
 pub use self::threads::completion::Completion;
 pub use self::threads::cores::{run_on_cores, run_on_cores_with};
 pub use self::timers::DelayedCall;
+#[cfg(any(feature = "sim", test))]
 pub(crate) use self::turn::NextTurn;
 pub use self::turn::hook::TurnHook;
 pub use self::turn::lifecycle::{Phase, PhaseGuard, SystemEvent, TriggerId};
@@ -375,6 +376,7 @@ impl Reactor {
     }
 
     /// Ends without any callback, as a killed process does. Everything is dropped.
+    #[cfg(any(feature = "sim", test))]
     pub(crate) fn kill(mut self) {
         self.lifecycle.killed = true;
         self.lifecycle.state = RunState::Finished;

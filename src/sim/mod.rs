@@ -6,6 +6,8 @@
 //! everything built on them run unchanged. The simulation replaces system calls, so all of the
 //! framework's own code runs, including buffers, short writes, closing and limits. Virtual time
 //! jumps to the next event: a day takes seconds. The same seed gives the same run on every machine.
+//! The module needs the feature `sim`, which belongs into a program's
+//! [dev-dependencies](crate::testing).
 //!
 //! ```
 //! use std::time::Duration;

@@ -6,6 +6,17 @@
 //! water marks, half-close and limits are those of production. The kit sets all latencies to zero
 //! and turns random faults off.
 //!
+//! This module and [`sim`](crate::sim) need the feature `sim`. A program needs it for its tests
+//! only, and its own build stays smaller without:
+//!
+//! ```toml
+//! [dependencies]
+//! twistor = { version = "0.1", default-features = false }
+//!
+//! [dev-dependencies]
+//! twistor = { version = "0.1", default-features = false, features = ["sim"] }
+//! ```
+//!
 //! # Three steps
 //!
 //! All three test the same protocol:

@@ -297,6 +297,7 @@ impl Reactor {
     }
 
     /// The connector to which an attempt belongs.
+    #[cfg(any(feature = "sim", test))]
     pub(crate) fn connector_of(&self, attempt: Token) -> Option<ConnectorId> {
         match self.registry.get(attempt)? {
             Source::Attempt(connector) => Some(ConnectorId(*connector)),

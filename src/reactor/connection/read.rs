@@ -193,6 +193,7 @@ impl Reactor {
     }
 
     /// Raises the read limit to at least `bytes` per read. For tests; programs use the settings.
+    #[cfg(any(feature = "sim", test))]
     pub(crate) fn read_at_once(&mut self, bytes: usize) {
         if self.receive.buffer.len() <= bytes {
             // One byte more, so that a full read of `bytes` counts as short.

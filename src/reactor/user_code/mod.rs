@@ -87,6 +87,7 @@ impl Reactor {
     }
 
     /// The last panic since the previous call: the callback and the message.
+    #[cfg(any(feature = "sim", test))]
     pub(crate) fn take_panic(&mut self) -> Option<String> {
         self.user_code.last_panic.take()
     }
