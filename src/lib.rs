@@ -41,12 +41,13 @@
 //!  deferred           pending results, looping calls
 //!  task               async code on the reactor's thread
 //!  framing            lines, netstrings, length prefixes, framings of your own
+//!  files              reading, appending, replacing and watching files
 //!  policy             throttles, limits, timeouts, counters, joined connections
 //!  endpoint           addresses to listen on and to connect to, as values and as text
 //!  proxy_protocol     PROXY headers, received and sent
 //!  ─────────────────────────────────────────────────────────────────────────────────────
 //!  (crate root)       the loop: Reactor, Protocol, Factory, Transport, Reason
-//!  net (private)      the seam: sockets, clock, randomness, signals, threads
+//!  net (private)      the seam: sockets, files, clock, randomness, signals, threads
 //!  escape             text from outside, safe to print
 //! ```
 //!
@@ -74,6 +75,7 @@
 //!    says why a connection ended, [`Error`] why a call failed, [`Settings`] has all limits.
 //! 2. [`framing`] cuts bytes into messages. [`endpoint`] reads addresses from text. [`policy`]
 //!    limits connections. [`proxy_protocol`] tells them the address of the client behind a proxy.
+//!    [`files`] reads and writes files beside the loop.
 //! 3. [`task`] and [`stream`] are for async code, [`deferred`] for pending results.
 //! 4. [`service`] makes a program of them, and [`run`] is its `main`.
 //! 5. [`testing`] tests one protocol or two; [`sim`] tests whole networks.
@@ -129,8 +131,9 @@ mod printing;
 mod net;
 mod reactor;
 
-// Endpoints, framings and policies of connections.
+// Endpoints, framings and policies of connections; files.
 pub mod endpoint;
+pub mod files;
 pub mod framing;
 pub mod policy;
 pub mod proxy_protocol;

@@ -1,4 +1,4 @@
-//! The driver interface: sockets, clock, randomness, signals and threads, at the level of system
+//! The driver interface: sockets, files, clock, randomness, signals and threads, at the level of system
 //! calls.
 //!
 //! All code above this module is the same for every back end. `os` is the real network, on `mio`.
@@ -49,6 +49,8 @@ pub use address::{Address, BadAddress, UnixAddress};
 pub(crate) use datagram::{
     BATCH, Destination, LONGEST_DATAGRAM, Origin, RecvBatch, RecvMeta, Transmit, is_icmp_error,
 };
+use files::FileJob;
+pub use files::{DirEntry, FileKind, Metadata};
 pub use instant::Instant;
 #[cfg(any(feature = "sim", test))]
 pub(crate) use instant::nanoseconds;
@@ -263,6 +265,16 @@ pub(crate) trait Net {
     /// Runs a job on a thread of the pool. Returns the job when the queue is full.
     fn run_job(&mut self, job: Job) -> Result<(), Job>;
 
+    /// Runs a job on files, on a thread of its own pool or in virtual time. The caller limits the
+    /// number of jobs. Fails, and drops the job, when no thread can be started.
+    ///
+    /// The end of the driver waits for accepted jobs within a time limit. A killed process ends
+    /// them between two steps.
+    fn run_file_job(&mut self, job: Box<dyn FileJob>) -> io::Result<()> {
+        drop(job);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The index of a network interface of this machine. An error when no interface has this name.
     fn interface_index(&self, name: &str) -> io::Result<u32>;
 
@@ -292,6 +304,8 @@ pub(crate) struct ThreadLimits {
     /// Max threads for name look-ups, and max look-ups that run or wait.
     pub(crate) lookup_threads: usize,
     pub(crate) lookup_queue: usize,
+    /// Max threads for file jobs.
+    pub(crate) file_threads: usize,
 }
 
 /// Work for a thread of the pool.
@@ -301,7 +315,7 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 impl ThreadLimits {
     /// Limits of a process without threads.
     pub(crate) const NONE: ThreadLimits =
-        ThreadLimits { threads: 0, thread_queue: 0, lookup_threads: 0, lookup_queue: 0 };
+        ThreadLimits { threads: 0, thread_queue: 0, lookup_threads: 0, lookup_queue: 0, file_threads: 0 };
 }
 
 /// Ends a blocked poll.

@@ -27,6 +27,7 @@ mod conversions;
 mod datagram;
 mod descriptor;
 mod error;
+pub(crate) mod files;
 mod handle;
 mod layer;
 mod listen;
@@ -226,6 +227,7 @@ impl Reactor {
             &mut settings.accepts_per_turn,
             &mut settings.calls_per_turn,
             &mut settings.lookup_threads,
+            &mut settings.file_threads,
         ] {
             *budget = (*budget).max(1);
         }
@@ -350,11 +352,12 @@ impl Reactor {
 
     /// The number of resources in use, for leak checks: connections, listeners, connectors and
     /// their attempts, datagram sockets, processes, watched descriptors, jobs whose result is
-    /// pending, look-ups and tasks.
+    /// pending, look-ups, operations on files, open and watched files, and tasks.
     pub fn resource_count(&self) -> usize {
         self.registry.len()
             + self.threads.jobs.len()
             + self.threads.lookups.len()
+            + self.threads.files.len()
             + self.handle.get().map_or(0, Handle::resource_count)
     }
 

@@ -223,7 +223,8 @@ impl Reactor {
         let names = self.threads.lookups.len();
         let lookups = (names > 0).then(|| format!("{names} pending host name look-ups"));
         let hooks = self.handle.get().map(Handle::resources).unwrap_or_default();
-        sources.chain(jobs).chain(lookups).chain(hooks).collect()
+        let files = self.threads.files.resources();
+        sources.chain(jobs).chain(lookups).chain(files).chain(hooks).collect()
     }
 }
 

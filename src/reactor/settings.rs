@@ -72,7 +72,8 @@ pub struct Settings {
     /// finishing their work ([`Protocol::drain`](crate::Protocol::drain)) and for sending unsent
     /// data. Before that, a future of [`block_on`](crate::block_on()) that awaits
     /// [`stopping`](crate::task::stopping()) is granted the same time to end. The drop of a reactor
-    /// waits at most this time for running jobs of [`call_in_thread`], however it was stopped.
+    /// waits at most this time for running jobs of [`call_in_thread`], however it was stopped, and
+    /// at most this time for accepted operations on [files](crate::files).
     /// Default: 5 s.
     ///
     /// [`call_in_thread`]: crate::Reactor::call_in_thread
@@ -88,6 +89,12 @@ pub struct Settings {
     /// after 10 s without a look-up. A look-up that hangs occupies a thread until the system's
     /// resolver gives up. Default: 64.
     pub lookup_threads: usize,
+    /// Threads for [files](crate::files), at least 1. They are started on demand. An operation
+    /// occupies one while it runs, so a disk or a network file system that hangs stops at most
+    /// these. Default: 4.
+    pub file_threads: usize,
+    /// Limit on operations on [files](crate::files) that run or wait. Default: 10,000.
+    pub file_queue: usize,
     /// Limit on queued calls from threads. Default: 1,000,000.
     pub thread_call_queue: usize,
     /// Duration from which a callback is logged as a warning.
@@ -136,6 +143,8 @@ impl Default for Settings {
             threads: 10,
             job_queue: 1000,
             lookup_threads: 64,
+            file_threads: 4,
+            file_queue: 10_000,
             thread_call_queue: 1_000_000,
             slow_callback: Some(Duration::from_millis(100)),
             busy_poll: Duration::ZERO,
@@ -151,6 +160,7 @@ impl Settings {
             thread_queue: self.job_queue,
             lookup_threads: self.lookup_threads,
             lookup_queue: LOOKUP_QUEUE,
+            file_threads: self.file_threads,
         }
     }
 

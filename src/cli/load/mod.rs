@@ -15,7 +15,7 @@ use super::{output, writer};
 use crate::endpoint::{ClientEndpoint, Registry};
 use crate::escape::EscapedJson;
 use crate::load::{LoadConfig, LoadConfigError, LoadTest as Running, Report, Workload};
-use crate::net::files::OutputFile;
+use crate::net::files::blocking::OutputFile;
 use crate::{ConnectTcp, Reactor};
 use clap::Args;
 use std::any::Any;

@@ -6,6 +6,7 @@
 mod busy_poll;
 mod clock;
 mod datagram;
+mod files;
 mod process;
 mod random;
 mod signals;
@@ -26,6 +27,7 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 use self::busy_poll::Spin;
 use self::clock::clock;
 use self::datagram::Batches;
+use self::files::OsDisk;
 use self::process::Children;
 use self::process::standard_streams::StandardStreams;
 pub(crate) use self::process::{adopt_inherited_fd, notify};
@@ -39,6 +41,7 @@ pub(crate) use self::threads::LookUp;
 pub(crate) use self::threads::system_look_up;
 use self::threads::{Pool, Resolver};
 use self::unix::fd_passing;
+use super::files::FileJob;
 use super::{
     Accepted, Address, Adopt, Answer, BusyPollStats, Close, Credentials, Event, ExitReason, Instant, Job,
     LookupId, LookupProgress, Net, NotAsked, Open, OpenError, OpenStep, Pipes, ProcessSignal, Readiness,
@@ -72,6 +75,9 @@ pub(crate) struct OsDriver {
     /// Signals that arrived while the set of watched signals changed.
     pending_signals: Vec<Signal>,
     jobs: Pool,
+    disk: OsDisk,
+    /// Jobs on files have their own threads, so a hanging disk does not block other jobs.
+    file_jobs: Pool,
     /// Look-ups have their own threads, so a hanging look-up does not block other jobs.
     resolver: Resolver,
     random: Random,
@@ -84,7 +90,7 @@ impl OsDriver {
 
     /// As [`new`](OsDriver::new), with a replacement for the system's resolver.
     pub(crate) fn with_look_up(sizes: &OsConfig, look_up: Box<LookUp>) -> io::Result<OsDriver> {
-        let ThreadLimits { threads, thread_queue, lookup_threads, lookup_queue } = sizes.limits;
+        let ThreadLimits { threads, thread_queue, lookup_threads, lookup_queue, file_threads } = sizes.limits;
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
         clock();
@@ -102,6 +108,8 @@ impl OsDriver {
             reported_next: Vec::new(),
             pending_signals: Vec::new(),
             jobs: Pool::new("job", threads, thread_queue, sizes.thread_join_timeout),
+            disk: OsDisk::default(),
+            file_jobs: Pool::finishing("file", file_threads, sizes.thread_join_timeout),
             resolver: Resolver::new(lookup_threads, lookup_queue, look_up),
             random: Random::default(),
         })
@@ -443,6 +451,12 @@ impl Net for OsDriver {
 
     fn run_job(&mut self, job: Job) -> Result<(), Job> {
         self.jobs.offer(job)
+    }
+
+    fn run_file_job(&mut self, job: Box<dyn FileJob>) -> io::Result<()> {
+        let (disk, requeue) = (self.disk.clone(), self.file_jobs.requeue());
+        let offered = self.file_jobs.offer(Box::new(move || disk.run(job, requeue)));
+        offered.map_err(|_| rustix::io::Errno::AGAIN.into())
     }
 
     fn interface_index(&self, name: &str) -> io::Result<u32> {

@@ -13,6 +13,7 @@ use slab::Slab;
 
 use crate::net::Wake;
 use crate::reactor::error::{JobPanicked, panic_message};
+use crate::reactor::files::Files;
 use crate::reactor::resolve::lookup::PendingLookups;
 use crate::reactor::{CallbackKind, Error, Reactor, Result};
 
@@ -182,18 +183,20 @@ impl Inbox {
     }
 }
 
-/// Calls from threads, jobs and look-ups.
+/// Calls from threads, jobs, look-ups and operations on files.
 pub(in crate::reactor) struct Threads {
     pub(in crate::reactor) inbox: Arc<Inbox>,
     /// Calls of this turn, taken from the inbox.
     pub(in crate::reactor) calls: Vec<ThreadCall>,
     pub(in crate::reactor) jobs: Jobs,
     pub(in crate::reactor) lookups: PendingLookups,
+    pub(in crate::reactor) files: Files,
 }
 
 impl Threads {
     pub(in crate::reactor) fn new(inbox: Arc<Inbox>) -> Threads {
-        Threads { inbox, calls: Vec::new(), jobs: Jobs::new(), lookups: PendingLookups::default() }
+        let (lookups, files) = (PendingLookups::default(), Files::default());
+        Threads { inbox, calls: Vec::new(), jobs: Jobs::new(), lookups, files }
     }
 }
 

@@ -229,7 +229,8 @@ impl Reactor {
     ///    are asked to end.
     /// 3. Each protocol's [`drain`](crate::Protocol::drain) is called once. By default it closes
     ///    the connection as `lose_connection` does.
-    /// 4. The loop runs until all connections and processes have ended, at most for
+    /// 4. The loop runs until all connections and processes have ended, and all operations on
+    ///    [files](crate::files) are done, at most for
     ///    [`Settings::graceful_stop_timeout`](crate::reactor::Settings::graceful_stop_timeout).
     /// 5. The shutdown continues as that of [`stop`](Reactor::stop), which also explains the return
     ///    value. Connections that are still open are lost with [`Reason::Stopped`].
@@ -294,7 +295,7 @@ impl Reactor {
                 }
                 RunState::Draining { until } => {
                     // The deadline counts only after the poll has reported what arrived in time.
-                    if self.registry.drains() && self.reported_until() < until {
+                    if self.drains() && self.reported_until() < until {
                         return true;
                     }
                     self.lifecycle.state = RunState::Ending;
@@ -304,6 +305,7 @@ impl Reactor {
                     // Tasks of a reactor that is dropped while it runs have not been notified yet.
                     self.notify_stop();
                     self.disconnect_all();
+                    self.stop_files();
                     self.run_follow_ups(also);
                     self.fire(Phase::During, SystemEvent::Shutdown);
                     self.fire(Phase::After, SystemEvent::Shutdown);
@@ -320,7 +322,7 @@ impl Reactor {
         match self.lifecycle.state {
             RunState::New | RunState::StopAsked { .. } | RunState::Ending => true,
             RunState::Starting | RunState::Stopping { .. } => self.lifecycle.guards.get() == 0,
-            RunState::Draining { until } => !self.registry.drains() || self.reported_until() >= until,
+            RunState::Draining { until } => !self.drains() || self.reported_until() >= until,
             RunState::Running | RunState::Finished => false,
         }
     }

@@ -1,7 +1,7 @@
 //! The pid file, which names the running process and prevents a second one.
 
 use crate::escape::Escaped;
-use crate::net::files::{self, OutputFile};
+use crate::net::files::blocking::{self as files, OutputFile};
 use crate::net::system;
 use crate::service::RunError;
 use std::io;

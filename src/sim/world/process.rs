@@ -70,7 +70,8 @@ pub(in crate::sim) struct Jobs {
 
 impl Process {
     pub(in crate::sim) fn new(host: u32, limit: usize, random: Random, limits: ThreadLimits) -> Process {
-        let ThreadLimits { threads, thread_queue: queue, lookup_threads, lookup_queue } = limits;
+        let ThreadLimits { threads, thread_queue: queue, lookup_threads, lookup_queue, file_threads: _ } =
+            limits;
         Process {
             host,
             sockets: Vec::new(),

@@ -188,6 +188,7 @@ const LIMITS: ThreadLimits = ThreadLimits {
     thread_queue: JOB_QUEUE,
     lookup_threads: LOOKUP_THREADS,
     lookup_queue: LOOKUP_QUEUE,
+    file_threads: 2,
 };
 
 pub(in crate::net::conformance) const JOB_QUEUE: usize = 2;

@@ -2,7 +2,8 @@
 //!
 //! Threads start on demand, up to a limit, and end with the pool. The queue is bounded, and a job
 //! that does not fit is returned at once. Dropping the pool discards the queued jobs and waits for
-//! the running ones, within a time limit.
+//! the running ones, within a time limit. A [finishing](Pool::finishing) pool also waits for the
+//! queued jobs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,20 @@ pub(in crate::net::os) struct Pool {
     queue: usize,
     /// Max time that a drop waits for running jobs.
     join_timeout: Duration,
+    /// Whether a drop also waits for queued jobs.
+    finishes_queue: bool,
+}
+
+/// The end of a pool's queue, for a job that goes on after others.
+#[derive(Clone)]
+pub(in crate::net::os) struct Requeue(Arc<Shared>);
+
+impl Requeue {
+    /// Queues a job that a thread of the pool has just left. It needs no room in the queue.
+    pub(in crate::net::os) fn push(&self, job: Job) {
+        self.0.lock().jobs.push_back(job);
+        self.0.work.notify_one();
+    }
 }
 
 struct Shared {
@@ -44,7 +59,20 @@ impl Pool {
         join_timeout: Duration,
     ) -> Pool {
         let shared = Shared { state: Mutex::default(), work: Condvar::new(), ended: Condvar::new() };
-        Pool { shared: Arc::new(shared), name, threads: threads.max(1), queue, join_timeout }
+        let (shared, threads) = (Arc::new(shared), threads.max(1));
+        Pool { shared, name, threads, queue, join_timeout, finishes_queue: false }
+    }
+
+    /// Creates a pool with an unbounded queue. Its drop waits for queued jobs too; those that are
+    /// left when the time is over are discarded.
+    pub(in crate::net::os) fn finishing(name: &'static str, threads: usize, join_timeout: Duration) -> Pool {
+        let mut pool = Pool::new(name, threads, usize::MAX, join_timeout);
+        pool.finishes_queue = true;
+        pool
+    }
+
+    pub(in crate::net::os) fn requeue(&self) -> Requeue {
+        Requeue(Arc::clone(&self.shared))
     }
 
     /// Queues a job. Returns it when the queue is full or no thread can be started.
@@ -100,13 +128,20 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.closed = true;
-        let unstarted = std::mem::take(&mut state.jobs);
+        let discarded = match self.finishes_queue {
+            true => VecDeque::new(),
+            false => std::mem::take(&mut state.jobs),
+        };
         self.shared.work.notify_all();
         drop(state);
-        drop(unstarted);
+        drop(discarded);
         let state = self.shared.lock();
         let ended = &self.shared.ended;
-        let _ = ended.wait_timeout_while(state, self.join_timeout, |state| state.threads > 0);
+        let waited = ended.wait_timeout_while(state, self.join_timeout, |state| state.threads > 0);
+        let mut state = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        let unfinished = std::mem::take(&mut state.jobs);
+        drop(state);
+        drop(unfinished);
     }
 }
 
@@ -152,6 +187,37 @@ mod tests {
         drop(release);
         ender.join().unwrap();
         assert_eq!(results.iter().collect::<Vec<_>>(), ["first"]);
+    }
+
+    #[test]
+    fn dropping_a_finishing_pool_awaits_the_queued_jobs_too() {
+        let pool = Pool::finishing("test", 1, Duration::from_secs(5));
+        let (done, results) = mpsc::channel();
+        for number in 0..100 {
+            let (done, requeue) = (done.clone(), pool.requeue());
+            let last = move || done.send(number).unwrap();
+            assert!(pool.offer(Box::new(move || requeue.push(Box::new(last)))).is_ok());
+        }
+        drop((pool, done));
+        assert_eq!(results.iter().count(), 100);
+    }
+
+    #[test]
+    fn a_finishing_pool_discards_what_is_left_after_its_time() {
+        let pool = Pool::finishing("test", 1, Duration::ZERO);
+        let (release, held) = mpsc::channel::<()>();
+        let (started, running) = mpsc::channel();
+        let first = move || {
+            started.send(()).unwrap();
+            held.recv().ok();
+        };
+        assert!(pool.offer(Box::new(first)).is_ok());
+        running.recv().unwrap();
+        let (second, discarded) = mpsc::channel();
+        assert!(pool.offer(Box::new(move || second.send("second").unwrap())).is_ok());
+        drop(pool);
+        assert_eq!(discarded.recv(), Err(mpsc::RecvError));
+        drop(release);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Files. All calls block, and are made only before a reactor runs or after it has stopped.
+//! Files before a reactor runs, or after it has stopped. All calls block.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
