@@ -306,6 +306,8 @@ pub(crate) struct ThreadLimits {
     pub(crate) lookup_queue: usize,
     /// Max threads for file jobs.
     pub(crate) file_threads: usize,
+    /// Max time that the end of the process waits for running jobs, and for file jobs.
+    pub(crate) join_timeout: Duration,
 }
 
 /// Work for a thread of the pool.
@@ -314,8 +316,14 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 #[cfg(any(feature = "sim", test))]
 impl ThreadLimits {
     /// Limits of a process without threads.
-    pub(crate) const NONE: ThreadLimits =
-        ThreadLimits { threads: 0, thread_queue: 0, lookup_threads: 0, lookup_queue: 0, file_threads: 0 };
+    pub(crate) const NONE: ThreadLimits = ThreadLimits {
+        threads: 0,
+        thread_queue: 0,
+        lookup_threads: 0,
+        lookup_queue: 0,
+        file_threads: 0,
+        join_timeout: Duration::ZERO,
+    };
 }
 
 /// Ends a blocked poll.

@@ -206,11 +206,7 @@ impl Reactor {
     /// # Errors
     /// [`Error::System`] when the process has no file descriptors left.
     pub fn with_settings(settings: Settings) -> Result<Reactor> {
-        let sizes = OsConfig {
-            limits: settings.thread_limits(),
-            thread_join_timeout: settings.graceful_stop_timeout,
-            spin: settings.busy_poll,
-        };
+        let sizes = OsConfig { limits: settings.thread_limits(), spin: settings.busy_poll };
         let net = OsDriver::new(&sizes).map_err(|source| Error::System { call: "poll", source })?;
         Ok(Reactor::on(Box::new(net), settings))
     }

@@ -161,6 +161,7 @@ impl Settings {
             lookup_threads: self.lookup_threads,
             lookup_queue: LOOKUP_QUEUE,
             file_threads: self.file_threads,
+            join_timeout: self.graceful_stop_timeout,
         }
     }
 

@@ -86,6 +86,10 @@ impl Chaos {
         FaultKind::ClockStep,
     ];
 
+    /// Further kinds that `strikes` may contain: those of disks.
+    pub const DISK_FAULTS: &'static [FaultKind] =
+        &[FaultKind::FullDisk, FaultKind::ReadOnlyDisk, FaultKind::SlowDisk];
+
     /// Draws a selection of all faults and a rate for each.
     pub fn draw(random: &mut Random) -> Chaos {
         let mut some = |max: f64| match random.chance(0.5) {
@@ -95,7 +99,7 @@ impl Chaos {
         let (short_reads, short_writes, would_block) = (some(0.3), some(0.3), some(0.2));
         let (interrupted, failures, slow_calls) = (some(0.1), some(0.005), some(0.02));
         let (loss, delays) = (some(0.1), some(0.1));
-        Chaos {
+        let mut chaos = Chaos {
             strikes: Chaos::FAULTS.iter().copied().filter(|_| random.chance(0.5)).collect(),
             mean_interval: random.between(Duration::from_millis(200), Duration::from_secs(5)),
             mean_duration: random.between(Duration::from_millis(10), Duration::from_secs(10)),
@@ -108,7 +112,9 @@ impl Chaos {
             slow_calls,
             loss,
             delays,
-        }
+        };
+        chaos.strikes.extend(Chaos::DISK_FAULTS.iter().filter(|_| random.chance(0.5)));
+        chaos
     }
 }
 
@@ -140,7 +146,7 @@ impl Simulation {
         self.remove_rule(active.rule);
         self.heal_all();
         for host in self.affected_hosts(&active.chaos) {
-            for kind in Chaos::FAULTS {
+            for kind in Chaos::FAULTS.iter().chain(Chaos::DISK_FAULTS) {
                 self.clear_fault(*kind, host, host);
             }
         }
@@ -231,8 +237,8 @@ impl Rule for ChaosRule {
             };
         }
         let short = match call.kind {
-            CallKind::Recv | CallKind::RecvDatagrams => chaos.short_reads,
-            CallKind::Send | CallKind::SendDatagrams => chaos.short_writes,
+            CallKind::Recv | CallKind::RecvDatagrams | CallKind::FileRead => chaos.short_reads,
+            CallKind::Send | CallKind::SendDatagrams | CallKind::FileWrite => chaos.short_writes,
             _ => 0.0,
         };
         let datagrams = matches!(call.kind, CallKind::RecvDatagrams | CallKind::SendDatagrams);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::net::files::FileJob;
 use crate::net::lookups::Lookups;
 use crate::net::{
     Accepted, Address, Answer, Close, Credentials, Event, ExitReason, Instant, Job, LookupId, LookupProgress,
@@ -274,6 +275,13 @@ impl Net for SimNet {
         self.world.borrow_mut().offload(self.process, job)
     }
 
+    fn run_file_job(&mut self, job: Box<dyn FileJob>) -> io::Result<()> {
+        match self.world.borrow_mut().offload_file_job(self.process, job) {
+            true => Ok(()),
+            false => Err(Errno::EAGAIN.into()),
+        }
+    }
+
     /// Every host has the same two interfaces.
     fn interface_index(&self, name: &str) -> io::Result<u32> {
         match name {
@@ -298,17 +306,20 @@ impl Net for SimNet {
 }
 
 /// The calendar time at this many nanoseconds since `ORIGIN`.
-fn system_time(calendar: i64) -> SystemTime {
+pub(in crate::sim) fn system_time(calendar: i64) -> SystemTime {
     let origin = SystemTime::UNIX_EPOCH + ORIGIN;
     let by = Duration::from_nanos(calendar.unsigned_abs());
     if calendar < 0 { origin - by } else { origin + by }
 }
 
-/// Ends the process. The kernel closes its descriptors, and its jobs end.
+/// Ends the process. The kernel closes its descriptors, and its jobs end. Jobs on files are
+/// finished, unless the process was killed.
 impl Drop for SimNet {
     fn drop(&mut self) {
         let mut world = self.world.borrow_mut();
         world.end_process(self.process);
+        let limit = world.process(self.process).join_timeout;
+        world.finish_file_jobs(self.process, limit);
         let process = world.process_mut(self.process);
         process.watched.clear();
         process.signals.clear();

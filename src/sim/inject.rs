@@ -2,10 +2,11 @@
 
 use crate::sim::Simulation;
 use crate::sim::{FaultKind, Host, Random};
+use std::time::Duration;
 
 impl Simulation {
-    /// Injects a fault of one of the kinds of [`Chaos::FAULTS`](crate::sim::Chaos::FAULTS) into a
-    /// host; other kinds do nothing. It lasts until [`clear_fault`](Simulation::clear_fault).
+    /// Injects a fault of one of the kinds of [`Chaos::FAULTS`](crate::sim::Chaos::FAULTS) and
+    /// [`Chaos::DISK_FAULTS`](crate::sim::Chaos::DISK_FAULTS) into a host; other kinds do nothing. It lasts until [`clear_fault`](Simulation::clear_fault).
     /// `other` is the second host of faults between two hosts. The seed chooses parameters such as
     /// a rate or a limit.
     ///
@@ -50,6 +51,9 @@ impl Simulation {
                 self.restart_or_fail(host)
             }
             FaultKind::ClockDrift => self.set_clock_drift(host, 0),
+            FaultKind::FullDisk => self.strike_disk(host, |strike| strike.capacity = None),
+            FaultKind::ReadOnlyDisk => self.strike_disk(host, |strike| strike.read_only = false),
+            FaultKind::SlowDisk => self.strike_disk(host, |strike| strike.latency = None),
             _ => {}
         }
     }
@@ -84,6 +88,16 @@ impl Simulation {
                 self.set_clock_drift(host, random.below(200_000) as i32 - 100_000);
             }
             FaultKind::ClockStep => self.step_clock(host, random.below(7200) as i64 - 3600),
+            // Leaves room for a part of a write.
+            FaultKind::FullDisk => {
+                let capacity = self.disk(host).used() + random.below(200);
+                self.strike_disk(host, |strike| strike.capacity = Some(capacity));
+            }
+            FaultKind::ReadOnlyDisk => self.strike_disk(host, |strike| strike.read_only = true),
+            FaultKind::SlowDisk => {
+                let latency = Duration::from_millis(20 + random.below(1000));
+                self.strike_disk(host, |strike| strike.latency = Some(latency));
+            }
             _ => {}
         }
     }

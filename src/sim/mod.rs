@@ -58,6 +58,8 @@
 //! - **Hosts** ([`Simulation`]): [`pause`](Simulation::pause), [`kill`](Simulation::kill),
 //!   [`crash`](Simulation::crash) and the program that [boots](Simulation::boot) when they come
 //!   back.
+//! - **Disks** ([`Disk`]): each host has one. It can be full, slow or read-only, and loses or tears
+//!   unsynced data in a crash.
 //! - **Scripted faults** ([`inject_fault`](Simulation::inject_fault),
 //!   [`clear_fault`](Simulation::clear_fault)): any of these by its kind, for scripts that draw
 //!   outages from the seed.
@@ -71,6 +73,9 @@
 //! namespace of socket names, without folders. Socket files outlive a process that is killed. Full
 //! backlogs, closes with unread data and credentials (a number for each process, one user and group
 //! for all) follow Linux.
+//!
+//! Files have contents, names, lengths, modification times and locks. Permissions are recorded and
+//! not checked, and there are no hard links.
 //!
 //! UDP reaches every host by unicast, by broadcast (255.255.255.255, 10.255.255.255) and by
 //! multicast groups. Groups are joined on a host's network (interface 2) or loopback (1). There are
@@ -101,6 +106,7 @@ pub use self::errors::{SimulationError, SimulationStep};
 pub use self::explore::Exploration;
 pub use self::network::connect_gate::PendingConnect;
 pub use self::network::coverage::{Coverage, FaultKind};
+pub use self::network::disk::Disk;
 pub use self::network::errno::Errno;
 pub use self::network::fault::Fault;
 pub use self::network::link::{Latency, Link};

@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::rc::Rc;
 
+use crate::world::folder::Folder;
 use crate::world::peer::{narrow_connection, turns};
-use crate::world::{Record, Recorder, on_each_back_end};
+use crate::world::{Record, Recorder, World, on_each_back_end};
+use twistor::files;
 use twistor::policy::{FileSendResult, FileSender};
 
 /// Records `FileSendResult` as text.
@@ -145,4 +148,52 @@ fn pieces_can_be_changed_on_the_way() {
         world.run_until_idle(&mut reactor);
         assert_eq!(record.events(), ["made", "complete 8", "lost Done"]);
     });
+}
+
+#[test]
+fn a_file_is_read_beside_the_loop_one_piece_ahead() {
+    on_each_back_end(|world| {
+        let (place, data) = a_file(world, 300_000);
+        let mut reactor = world.reactor();
+        let opened = Rc::new(RefCell::new(None));
+        let slot = Rc::clone(&opened);
+        files::open(place)
+            .start(&mut reactor, move |_, file| *slot.borrow_mut() = Some(file.unwrap()))
+            .unwrap();
+        world.run_until(&mut reactor, "it is open", |_| opened.borrow().is_some());
+        let record = Record::new();
+        let (done, file) = (record.clone(), opened.take().unwrap());
+        let mut file = Some(file);
+        let protocol = Recorder::new(&record).acting(move |what, transport, _| {
+            if what == "made" {
+                let sender = FileSender::from_file(file.take().unwrap()).piece(10_000);
+                sender.send(transport, told(&done)).unwrap();
+                transport.lose_connection();
+            }
+        });
+        let (_, mut peer) = narrow_connection(world, &mut reactor, protocol);
+        let (all, error) = peer.read_to_end(&mut reactor);
+        assert!(all == data && error.is_none(), "{} bytes, {error:?}", all.len());
+        drop(peer);
+        world.run_until_idle(&mut reactor);
+        assert_eq!(record.events(), ["made", "complete 300000", "lost Done"]);
+    });
+}
+
+/// Puts a file on the disk of the back end.
+fn a_file(world: &World, length: u32) -> (PathBuf, Vec<u8>) {
+    let data: Vec<u8> = (0..length).map(|number| (number % 251) as u8).collect();
+    let path = match world.simulated() {
+        Some((network, host)) => {
+            assert!(network.disk(host).write("/file", &data));
+            PathBuf::from("/file")
+        }
+        None => {
+            thread_local! { static FOLDER: Folder = Folder::new(); }
+            let path = FOLDER.with(|folder| folder.path("file"));
+            std::fs::write(&path, &data).unwrap();
+            path
+        }
+    };
+    (path, data)
 }

@@ -16,6 +16,7 @@
 mod bench;
 
 mod datagram;
+mod files;
 mod process;
 mod stream;
 
@@ -116,7 +117,7 @@ const fn sum(counts: &[usize]) -> usize {
 }
 
 #[test]
-fn there_are_four_hundred_and_forty_cases_and_more() {
-    let cases = stream::CASES + datagram::CASES + process::CASES;
-    assert!(cases >= 440, "only {cases}");
+fn there_are_five_hundred_cases_and_more() {
+    let cases = stream::CASES + datagram::CASES + files::CASES + process::CASES;
+    assert!(cases >= 510, "only {cases}");
 }

@@ -52,7 +52,6 @@ use super::{
 /// Settings of the driver, taken from the reactor's settings.
 pub(crate) struct OsConfig {
     pub(crate) limits: ThreadLimits,
-    pub(crate) thread_join_timeout: Duration,
     pub(crate) spin: Duration,
 }
 
@@ -90,7 +89,8 @@ impl OsDriver {
 
     /// As [`new`](OsDriver::new), with a replacement for the system's resolver.
     pub(crate) fn with_look_up(sizes: &OsConfig, look_up: Box<LookUp>) -> io::Result<OsDriver> {
-        let ThreadLimits { threads, thread_queue, lookup_threads, lookup_queue, file_threads } = sizes.limits;
+        let ThreadLimits { threads, thread_queue, lookup_threads, lookup_queue, file_threads, join_timeout } =
+            sizes.limits;
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
         clock();
@@ -107,9 +107,9 @@ impl OsDriver {
             standard: None,
             reported_next: Vec::new(),
             pending_signals: Vec::new(),
-            jobs: Pool::new("job", threads, thread_queue, sizes.thread_join_timeout),
+            jobs: Pool::new("job", threads, thread_queue, join_timeout),
             disk: OsDisk::default(),
-            file_jobs: Pool::finishing("file", file_threads, sizes.thread_join_timeout),
+            file_jobs: Pool::finishing("file", file_threads, join_timeout),
             resolver: Resolver::new(lookup_threads, lookup_queue, look_up),
             random: Random::default(),
         })

@@ -9,7 +9,7 @@ use super::operation::metadata;
 use crate::escape::Escaped;
 use crate::net::Metadata;
 use crate::reactor::turn::lifecycle::RunState;
-use crate::reactor::{CallbackKind, Reactor, TimedCall};
+use crate::reactor::{CallbackKind, DelayedCall, Reactor, TimedCall};
 
 /// Watches a file for changes by looking at its metadata at an interval: device, inode,
 /// modification time and length. It sees any kind of change on any file system:
@@ -85,7 +85,8 @@ impl WatchFile {
         let files = &mut reactor.threads.files;
         files.count += 1;
         let number = files.count;
-        let watch = Watch { file: self, seen: Seen::Nothing, callback: Some(Box::new(callback)) };
+        let callback = Some(Box::new(callback) as Box<_>);
+        let watch = Watch { file: self, seen: Seen::Nothing, callback, next: None };
         files.watches.insert(number, watch);
         reactor.look_at_file(number);
         FileWatch(number)
@@ -101,6 +102,10 @@ impl FileWatch {
     pub fn stop(self, reactor: &mut Reactor) -> bool {
         let watch = reactor.threads.files.watches.remove(&self.0);
         let stopped = watch.is_some();
+        if let Some(next) = watch.as_ref().and_then(|watch| watch.next) {
+            // Not active while a look is in progress.
+            let _ = next.cancel(reactor);
+        }
         reactor.drop_value(watch);
         stopped
     }
@@ -140,6 +145,8 @@ pub(super) struct Watch {
     seen: Seen,
     /// `None` while it is called.
     callback: Option<Box<dyn FnMut(&mut Reactor, FileChange)>>,
+    /// The timer of the next look.
+    next: Option<DelayedCall>,
 }
 
 /// The last look.
@@ -201,7 +208,10 @@ impl Reactor {
         let Some(watch) = self.threads.files.watches.get(&number) else { return };
         let at = self.now() + watch.file.interval;
         let call = move |reactor: &mut Reactor| reactor.look_at_file(number);
-        self.timers.set(at, TimedCall::Reactor(Box::new(call)));
+        let next = self.timers.set(at, TimedCall::Reactor(Box::new(call)));
+        if let Some(watch) = self.threads.files.watches.get_mut(&number) {
+            watch.next = Some(next);
+        }
     }
 
     fn file_looked_at(&mut self, number: u64, look: Result<Metadata, FileError>) {

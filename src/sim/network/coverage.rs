@@ -55,6 +55,12 @@ faults! {
     Reorder "reorder": "A datagram was overtaken.";
     TooLong "too long": "A datagram was longer than the MTU.";
     Overflow "overflow": "A datagram was lost because the receive queue was full.";
+    FullDisk "full disk": "A disk had no space left.";
+    ReadOnlyDisk "read-only disk": "A disk could not be written to.";
+    SlowDisk "slow disk": "A call on a file was slow.";
+    TornWrite "torn write": "A part of a write was left by a kill or a crash.";
+    LostWrite "lost write": "Unsynced data was lost in a crash.";
+    LostName "lost name": "An unsynced rename, creation or removal was lost in a crash.";
 }
 
 /// Counters of each kind of fault and each kind of call.

@@ -2,6 +2,7 @@
 
 pub(in crate::sim) mod connect_gate;
 pub(in crate::sim) mod coverage;
+pub(in crate::sim) mod disk;
 pub(in crate::sim) mod errno;
 pub(in crate::sim) mod fault;
 pub(in crate::sim) mod link;

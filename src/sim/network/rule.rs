@@ -180,4 +180,17 @@ calls! {
         [EAGAIN EINTR ECONNREFUSED EMSGSIZE EHOSTUNREACH ENETUNREACH EPROTO EPERM ENOBUFS ENOMEM];
     SetMode "chmod": "Sets the mode of a UNIX socket's file.", [EPERM EROFS EIO];
     Credentials "getsockopt(SO_PEERCRED)": "Returns the credentials of a UNIX socket's peer.", [ENOBUFS EBADF];
+    FileOpen "open": "Opens a file.", [EACCES EMFILE ENFILE ENOENT ENOSPC EROFS EIO];
+    FileRead "pread": "Reads from a file.", [EIO];
+    FileWrite "write": "Appends to a file.", [ENOSPC EDQUOT EIO EROFS];
+    FileSync "fdatasync": "Makes a file's data durable. After an error, the data may be lost although a later call succeeds.",
+        [EIO ENOSPC];
+    FileStatus "stat": "Returns a file's metadata.", [EACCES EIO];
+    Truncate "ftruncate": "Changes a file's length.", [EIO EROFS];
+    Lock "flock": "Locks a file.", [ENOMEM];
+    Rename "rename": "Renames a file.", [EACCES ENOSPC EROFS EIO];
+    Unlink "unlink": "Removes a file.", [EACCES EROFS EIO];
+    CreateDir "mkdir": "Creates a directory.", [EACCES ENOSPC EROFS EIO];
+    ListDir "getdents": "Lists a directory.", [EACCES EIO];
+    SyncDir "fsync": "Makes a directory's names durable.", [EIO];
 }

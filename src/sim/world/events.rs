@@ -38,6 +38,8 @@ pub(in crate::sim) enum EventKind {
     Program,
     /// A job completes.
     Job,
+    /// A job on files goes on.
+    FileStep,
     /// A name look-up completes.
     Answer,
     /// A datagram arrives.

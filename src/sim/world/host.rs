@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::sim::network::rule::CallKind;
 use crate::sim::random::Random;
 use crate::sim::world::clock::Clock;
+use crate::sim::world::disk::DiskState;
 use crate::sim::world::unix::names::Names;
 use crate::sim::world::{FIRST_PORT, LAST_PORT, World};
 
@@ -20,6 +21,7 @@ pub(in crate::sim) struct HostState {
     pub(in crate::sim) datagram_queues: BTreeMap<u16, Vec<u32>>,
     /// The names of UNIX sockets.
     pub(in crate::sim) names: Names,
+    pub(in crate::sim) disk: DiskState,
     pub(in crate::sim) next_port: u16,
     pub(in crate::sim) refuses: Ports,
     pub(in crate::sim) silent: Ports,
@@ -94,6 +96,7 @@ impl World {
             listeners: BTreeMap::new(),
             datagram_queues: BTreeMap::new(),
             names: Names::default(),
+            disk: DiskState::default(),
             next_port: FIRST_PORT + (first_port % u64::from(LAST_PORT - FIRST_PORT)) as u16,
             refuses: Ports::default(),
             silent: Ports::default(),

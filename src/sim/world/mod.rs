@@ -14,6 +14,8 @@
 //! streams, which are connections without a path, and `unix/datagram.rs` their datagrams.
 //! `datagram/queue.rs` has the receive queue of both kinds of datagram sockets.
 //!
+//! Each host has a disk (`disk/`), which outlives its processes.
+//!
 //! Virtual time is a number that jumps to the next event. All nondeterminism (the order of events
 //! of the same time, latencies, losses, ports, faults) is drawn from streams of random numbers of
 //! one seed. Nothing depends on addresses in memory, on hashes or on the machine.
@@ -24,6 +26,7 @@
 
 pub(in crate::sim) mod clock;
 pub(in crate::sim) mod datagram;
+pub(in crate::sim) mod disk;
 pub(in crate::sim) mod events;
 pub(in crate::sim) mod host;
 pub(in crate::sim) mod jobs;
@@ -112,6 +115,7 @@ pub(in crate::sim) struct Streams {
     pub(in crate::sim) order: Random,
     pub(in crate::sim) rules: Random,
     pub(in crate::sim) jobs: Random,
+    pub(in crate::sim) disk: Random,
 }
 
 impl World {
@@ -153,6 +157,7 @@ impl World {
                 order: Random::new(seed, "order"),
                 rules: Random::new(seed, "rules"),
                 jobs: Random::new(seed, "jobs"),
+                disk: Random::new(seed, "disk"),
             },
         }
     }
@@ -230,6 +235,7 @@ impl World {
                 return self.wake(index);
             }
             EventKind::Job => return self.job_done(index, serial),
+            EventKind::FileStep => return self.file_step(index, serial),
             EventKind::Answer => return self.answer(index),
             EventKind::Datagram => return self.datagram_arrives(index),
             EventKind::DatagramAnswered => {

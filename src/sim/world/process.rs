@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::net::lookups::Lookups;
 use crate::net::{Job, Signal, ThreadLimits, Token, Wake, Watch};
 use crate::sim::random::Random;
+use crate::sim::world::disk::FileJobs;
 
 /// The state of a process.
 pub(in crate::sim) struct Process {
@@ -36,6 +38,9 @@ pub(in crate::sim) struct Process {
     pub(in crate::sim) unscheduled: bool,
     pub(in crate::sim) jobs: Jobs,
     pub(in crate::sim) lookups: Lookups,
+    pub(in crate::sim) files: FileJobs,
+    /// The time for file jobs at the end of the process.
+    pub(in crate::sim) join_timeout: Duration,
     /// The process was killed: it removes no files.
     pub(in crate::sim) killed: bool,
     /// The number of the last timer that was set; earlier ones are void.
@@ -70,8 +75,7 @@ pub(in crate::sim) struct Jobs {
 
 impl Process {
     pub(in crate::sim) fn new(host: u32, limit: usize, random: Random, limits: ThreadLimits) -> Process {
-        let ThreadLimits { threads, thread_queue: queue, lookup_threads, lookup_queue, file_threads: _ } =
-            limits;
+        let ThreadLimits { threads, thread_queue: queue, lookup_threads, lookup_queue, .. } = limits;
         Process {
             host,
             sockets: Vec::new(),
@@ -89,6 +93,8 @@ impl Process {
             killed: false,
             timers: 0,
             lookups: Lookups::new(lookup_threads, lookup_queue),
+            files: FileJobs::new(limits.file_threads),
+            join_timeout: limits.join_timeout,
             jobs: Jobs { threads: threads.max(1), queue, ..Jobs::default() },
         }
     }

@@ -81,6 +81,7 @@ impl Network {
             if world.process(process).host != host.0 {
                 continue;
             }
+            world.kill_file_jobs(process);
             for token in world.process(process).tokens() {
                 match world.process_mut(process).remove(token) {
                     Socket::Closed => {}
@@ -94,11 +95,14 @@ impl Network {
                 }
             }
         }
+        world.disk_loses_power(host.0);
     }
 
     /// Marks a process as killed.
     pub(crate) fn kill_process(&self, process: u32) {
-        self.world.borrow_mut().process_mut(process).killed = true;
+        let mut world = self.world.borrow_mut();
+        world.process_mut(process).killed = true;
+        world.kill_file_jobs(process);
     }
 
     pub(crate) fn power_on(&self, host: Host) {

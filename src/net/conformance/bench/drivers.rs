@@ -1,9 +1,11 @@
 //! The drivers under test.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -32,6 +34,11 @@ pub(in crate::net::conformance) trait Driver {
     fn mode(&self, path: &Path) -> Option<u32>;
     fn remove(&self, path: &Path) -> bool;
 
+    /// A folder that is empty at first.
+    fn folder(&self) -> PathBuf;
+    fn symlink(&self, target: &str, path: &Path);
+    fn fifo(&self, path: &Path);
+
     /// Sends a signal to all processes of the machine.
     fn signal(&mut self, signal: Signal);
 }
@@ -40,13 +47,20 @@ pub(in crate::net::conformance) trait Driver {
 pub(in crate::net::conformance) fn drivers() -> Vec<Box<dyn Driver>> {
     // The expected results are Linux's. Other systems differ in many cases.
     let real: Option<Box<dyn Driver>> =
-        if cfg!(target_os = "linux") { Some(Box::new(Real(Arc::default()))) } else { None };
+        if cfg!(target_os = "linux") { Some(Box::new(Real::default())) } else { None };
     let simulated: [Box<dyn Driver>; 2] = [Box::new(Simulated::new(false)), Box::new(Simulated::new(true))];
     real.into_iter().chain(simulated).collect()
 }
 
-/// The operating system's driver, and the names whose look-ups hang.
-struct Real(Arc<HeldNames>);
+/// The operating system's driver.
+#[derive(Default)]
+struct Real {
+    held: Arc<HeldNames>,
+    /// Created by the first use.
+    folder: OnceCell<PathBuf>,
+}
+
+/// The names whose look-ups hang.
 
 #[derive(Default)]
 struct HeldNames {
@@ -69,8 +83,12 @@ impl HeldNames {
 
 impl Drop for Real {
     fn drop(&mut self) {
-        self.0.names.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.0.changed.notify_all();
+        self.held.names.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.held.changed.notify_all();
+        if let Some(folder) = self.folder.get() {
+            // Processes that still run may be writing.
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 }
 
@@ -80,9 +98,8 @@ impl Driver for Real {
     }
 
     fn process(&mut self) -> Box<dyn Net> {
-        let timeout = Duration::from_secs(5);
-        let sizes = OsConfig { limits: LIMITS, thread_join_timeout: timeout, spin: Duration::ZERO };
-        let held = Arc::clone(&self.0);
+        let sizes = OsConfig { limits: LIMITS, spin: Duration::ZERO };
+        let held = Arc::clone(&self.held);
         let look_up = move |name: &str| held.look_up(name);
         Box::new(OsDriver::with_look_up(&sizes, Box::new(look_up)).expect("a poll and its waker"))
     }
@@ -102,12 +119,12 @@ impl Driver for Real {
     }
 
     fn hold_name(&self, name: &str, on: bool) {
-        let mut names = self.0.names.lock().unwrap();
+        let mut names = self.held.names.lock().unwrap();
         if on {
             names.insert(name.to_owned());
         } else {
             names.remove(name);
-            self.0.changed.notify_all();
+            self.held.changed.notify_all();
         }
     }
 
@@ -117,6 +134,29 @@ impl Driver for Real {
 
     fn remove(&self, path: &Path) -> bool {
         std::fs::remove_file(path).is_ok()
+    }
+
+    fn folder(&self) -> PathBuf {
+        let create = || {
+            static COUNT: AtomicU64 = AtomicU64::new(0);
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("twistor-conformance-{}-{number}", std::process::id());
+            let folder = std::env::temp_dir().join(name);
+            // Left by an earlier process with the same number.
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir(&folder).expect("a folder for temporary files");
+            folder
+        };
+        self.folder.get_or_init(create).clone()
+    }
+
+    fn symlink(&self, target: &str, path: &Path) {
+        std::os::unix::fs::symlink(target, path).expect("a link");
+    }
+
+    fn fifo(&self, path: &Path) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -178,6 +218,20 @@ impl Driver for Simulated {
         self.network.remove_socket_file(self.host, path)
     }
 
+    fn folder(&self) -> PathBuf {
+        let folder = PathBuf::from("/work");
+        assert!(self.network.disk(self.host).create_dir(&folder));
+        folder
+    }
+
+    fn symlink(&self, target: &str, path: &Path) {
+        assert!(self.network.disk(self.host).symlink(target, path));
+    }
+
+    fn fifo(&self, path: &Path) {
+        assert!(self.network.disk(self.host).create_fifo(path));
+    }
+
     fn signal(&mut self, signal: Signal) {
         self.network.signal(self.host, signal);
     }
@@ -189,6 +243,7 @@ const LIMITS: ThreadLimits = ThreadLimits {
     lookup_threads: LOOKUP_THREADS,
     lookup_queue: LOOKUP_QUEUE,
     file_threads: 2,
+    join_timeout: Duration::from_secs(5),
 };
 
 pub(in crate::net::conformance) const JOB_QUEUE: usize = 2;

@@ -9,6 +9,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::drivers::Driver;
@@ -111,6 +112,21 @@ impl Bench {
     pub(super) fn mode_of(&mut self, name: &str) -> Option<u32> {
         let address = self.names.read(name);
         self.driver.mode(address.path().expect("a path"))
+    }
+
+    /// An empty folder of the case, at the same path in each process.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.driver.folder()
+    }
+
+    /// Creates a symbolic link in the folder.
+    pub(super) fn symlink(&self, target: &str, name: &str) {
+        self.driver.symlink(target, &self.folder().join(name));
+    }
+
+    /// Creates a FIFO in the folder.
+    pub(super) fn fifo(&self, name: &str) {
+        self.driver.fifo(&self.folder().join(name));
     }
 
     pub(super) fn remove_file(&mut self, name: &str) -> &'static str {

@@ -144,11 +144,7 @@ mod tests {
 
     #[test]
     fn a_broken_paused_listener_is_reported_at_most_once() {
-        let sizes = OsConfig {
-            limits: ThreadLimits::NONE,
-            thread_join_timeout: Duration::ZERO,
-            spin: Duration::ZERO,
-        };
+        let sizes = OsConfig { limits: ThreadLimits::NONE, spin: Duration::ZERO };
         let mut net = OsDriver::new(&sizes).unwrap();
         let theirs = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = Token::new(0, 1);
