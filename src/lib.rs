@@ -33,6 +33,7 @@
 //!  monitor, traffic   probes, states, reports; JSON feeds                     monitor
 //!  load               load on echo servers, latencies                         load
 //!  http               an HTTP/1.1 response reader, a keep-alive client        http
+//!  tls                TLS as a layer of a connection                          tls
 //!  ─────────────────────────────────────────────────────────────────────────────────────
 //!  testing            test doubles, a virtual clock, a reactor that records   sim
 //!  sim                reactors on a simulated network, in virtual time        sim
@@ -149,6 +150,10 @@ pub mod service;
 pub mod sim;
 #[cfg(any(feature = "sim", test))]
 pub mod testing;
+
+// Protocols.
+#[cfg(feature = "tls-no-provider")]
+pub mod tls;
 
 // The command, and its libraries.
 #[cfg(feature = "cli")]

@@ -1,4 +1,5 @@
-//! Files before a reactor runs, or after it has stopped. All calls block.
+//! Files before a reactor runs, after it has stopped, or in functions whose documentation says that
+//! they block.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -64,6 +65,22 @@ pub(crate) fn read_regular(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>>
     Ok(Some(data))
 }
 
+/// Reads a whole file of certificates or keys, which may be a link or a FIFO.
+#[cfg(feature = "tls-no-provider")]
+pub(crate) fn read_credentials(path: &Path) -> io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    File::open(path)?.take(MAX_CREDENTIALS).read_to_end(&mut data)?;
+    Ok(data)
+}
+
+/// Reads the system's root certificates, wherever it keeps them, and the first error if there was
+/// one.
+#[cfg(feature = "tls-no-provider")]
+pub(crate) fn system_roots() -> (Vec<rustls::pki_types::CertificateDer<'static>>, Option<String>) {
+    let found = rustls_native_certs::load_native_certs();
+    (found.certs, found.errors.first().map(ToString::to_string))
+}
+
 /// Gives a file a second name. `AlreadyExists` if there is a file with this name.
 pub(crate) fn link(path: &Path, second: &Path) -> io::Result<()> {
     fs::hard_link(path, second)
@@ -77,3 +94,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
+
+/// Limit of a file of certificates or keys. A bundle of roots has 200 KiB.
+#[cfg(feature = "tls-no-provider")]
+const MAX_CREDENTIALS: u64 = 16 * 1024 * 1024;

@@ -1,0 +1,14 @@
+//! Certificates and keys: of this side, and those that are trusted.
+
+mod identity;
+mod pem;
+mod provider;
+mod resolver;
+mod roots;
+
+pub use self::identity::Identity;
+pub use self::pem::{certificates_from_file, certificates_from_pem, revocation_lists_from_pem};
+pub(super) use self::provider::chosen;
+pub use self::provider::default_provider;
+pub(super) use self::resolver::Resolver;
+pub use self::roots::Roots;
