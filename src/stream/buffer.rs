@@ -30,6 +30,10 @@ impl Input {
     pub(super) fn give_back(&mut self) {
         give_back(mem::take(&mut self.bytes));
     }
+
+    pub(super) fn take_all(&mut self) -> Vec<u8> {
+        mem::take(&mut self.bytes)
+    }
 }
 
 /// Bytes that the reader has taken and its user has not yet read.

@@ -29,6 +29,9 @@ pub enum StreamError {
     WriteEnded,
     /// No socket is bound to the destination of a datagram. Reported once.
     Refused,
+    /// A layer cannot be added: the stream is no connection, or the two halves belong to different
+    /// streams.
+    NotAConnection,
 }
 
 impl fmt::Display for StreamError {
@@ -42,6 +45,7 @@ impl fmt::Display for StreamError {
             StreamError::TooLong { limit } => write!(f, "the data to read is longer than {limit} bytes"),
             StreamError::WriteEnded => f.write_str("write after EOF"),
             StreamError::Refused => f.write_str("datagram refused: no listener at the destination"),
+            StreamError::NotAConnection => f.write_str("a layer needs the two halves of one connection"),
         }
     }
 }
@@ -97,6 +101,7 @@ impl From<StreamError> for io::Error {
             StreamError::TooLong { .. } => io::ErrorKind::InvalidData,
             StreamError::WriteEnded => io::ErrorKind::BrokenPipe,
             StreamError::Refused => io::ErrorKind::ConnectionRefused,
+            StreamError::NotAConnection => io::ErrorKind::InvalidInput,
         };
         io::Error::new(kind, error)
     }

@@ -51,6 +51,10 @@ impl Protocol for Stream {
         self.link.output_ended();
     }
 
+    fn layers_ready(&mut self, _: &mut Transport<'_>) {
+        self.link.layers_ready();
+    }
+
     fn pause_writing(&mut self, _: &mut Transport<'_>) {
         self.link.set_write_paused(true);
     }

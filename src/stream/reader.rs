@@ -265,6 +265,11 @@ impl StreamReader {
         self.link.id()
     }
 
+    /// Takes what was received and not read, if the reader belongs to this stream.
+    pub(super) fn take_buffered(&mut self, link: &Rc<StreamState>) -> Option<Vec<u8>> {
+        Rc::ptr_eq(&self.link, link).then(|| self.buffer.take_unread())
+    }
+
     #[inline]
     pub(super) fn poll_read(
         &mut self,

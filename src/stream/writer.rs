@@ -4,10 +4,10 @@ use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use super::StreamError;
+use super::{StreamError, StreamReader};
 use crate::framing::{Encoder, encoded};
 use crate::stream::state::StreamState;
-use crate::{Address, ConnectionId, Error, Reason, Result};
+use crate::{Address, ConnectionId, Error, Layer, Reason, Result};
 
 /// The writing half of a stream. (asyncio: `StreamWriter`.)
 ///
@@ -108,6 +108,37 @@ impl StreamWriter {
     #[doc(alias = "get_write_buffer_size")]
     pub fn write_buffer_size(&self) -> usize {
         self.link.write_buffer_size()
+    }
+
+    /// Adds a layer to the connection, and waits until it is ready: a change of protocol in
+    /// mid-stream, such as STARTTLS. Everything written so far bypasses the layer. Everything that
+    /// was received and not read belongs to it, also what `reader` has buffered. (asyncio:
+    /// `StreamWriter.start_tls`, whose reader keeps its buffer.) See
+    /// [`Transport::add_layer`](crate::Transport::add_layer).
+    ///
+    /// Dropping the future does not remove the layer. What is written meanwhile passes through it.
+    ///
+    /// # Errors
+    /// - [`StreamError::Lost`]: the connection has ended, for example because the layer has ended it.
+    /// - [`StreamError::UnexpectedEof`]: the peer has sent EOF already.
+    /// - [`StreamError::NotAConnection`]: the stream is no connection, or `reader` belongs to
+    ///   another one.
+    #[doc(alias = "start_tls")]
+    pub async fn add_layer(
+        &self,
+        reader: &mut StreamReader,
+        layer: impl Layer,
+    ) -> std::result::Result<(), StreamError> {
+        let buffered = reader.take_buffered(&self.link).ok_or(StreamError::NotAConnection)?;
+        self.link.add_layer(Box::new(layer), buffered)?;
+        poll_fn(|context| self.link.poll_layer_ready(context)).await
+    }
+
+    /// A copy of the value of type `T` that a layer has attached to the connection. See
+    /// [`Transport::extension`](crate::Transport::extension). `None` outside of a task.
+    #[doc(alias = "get_extra_info")]
+    pub fn extension<T: Clone + 'static>(&self) -> Option<T> {
+        self.link.try_with(|transport| transport.extension::<T>().cloned()).ok().flatten()
     }
 
     /// Sets the water marks of this connection, in bytes. See

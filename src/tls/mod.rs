@@ -92,6 +92,7 @@ mod factory;
 mod info;
 mod layer;
 mod server;
+mod stream;
 mod transport;
 mod verify;
 mod version;

@@ -14,7 +14,7 @@ use crate::reactor::Handle;
 use crate::stream::buffer::{Buffer, Input};
 use crate::stream::wakers::{WakerSet, WakerSlot};
 use crate::stream::{StreamError, StreamReader, StreamWriter};
-use crate::{Address, ConnectionId, Reactor, Reason, Transport};
+use crate::{Address, ConnectionId, Layer, Reactor, Reason, Transport};
 
 /// State of one stream, between its protocol and its halves. No `RefCell` is borrowed while user
 /// code runs.
@@ -48,6 +48,8 @@ pub(in crate::stream) struct StreamState {
     end: OnceCell<Reason>,
     halves: Cell<u8>,
     request: Cell<Request>,
+    /// A layer was added, and is not ready yet.
+    layer_added: Cell<bool>,
 }
 
 /// State of the request that a server's handler works on.
@@ -107,6 +109,7 @@ impl StreamState {
             end: OnceCell::new(),
             halves: Cell::new(0),
             request: Cell::new(Request::None),
+            layer_added: Cell::new(false),
         })
     }
 
@@ -414,7 +417,53 @@ impl StreamState {
         self.poll_end(context).map(Err)
     }
 
+    /// Adds a layer to the connection. `buffered` is input that the reader has taken and its user
+    /// has not read: it belongs to the layer, like input that the reader has not taken.
+    pub(in crate::stream) fn add_layer(
+        self: &Rc<StreamState>,
+        layer: Box<dyn Layer>,
+        mut buffered: Vec<u8>,
+    ) -> Result<(), StreamError> {
+        if self.other_end().is_some() {
+            return Err(StreamError::NotAConnection);
+        }
+        let paused = match self.incoming.get() {
+            Incoming::Ended => return Err(StreamError::UnexpectedEof { read: buffered.len() }),
+            Incoming::Broken => return Err(self.lost()),
+            Incoming::Paused => true,
+            Incoming::Flows | Incoming::Unwanted => false,
+        };
+        buffered.append(&mut self.input.borrow_mut().take_all());
+        self.unread.set(0);
+        self.layer_added.set(true);
+        self.issue(Command::AddLayer(layer, buffered));
+        if paused {
+            self.resume();
+        }
+        Ok(())
+    }
+
+    /// Ready when the added layer is.
+    pub(in crate::stream) fn poll_layer_ready(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), StreamError>> {
+        if !self.layer_added.get() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.end().is_some() {
+            return Poll::Ready(Err(self.lost()));
+        }
+        self.waiting.wait(context);
+        Poll::Pending
+    }
+
     // -- events of the protocol --
+
+    pub(in crate::stream) fn layers_ready(&self) {
+        self.layer_added.set(false);
+        self.waiting.wake();
+    }
 
     pub(in crate::stream) fn made(&self, transport: &mut Transport<'_>) {
         self.id.set(Some(transport.id()));

@@ -206,6 +206,8 @@ impl StreamState {
                     peer.set_write_paused(false);
                 }
             }
+            // Only connections have layers.
+            Command::AddLayer(..) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::reactor::Runnable;
 use crate::stream::state::StreamState;
-use crate::{ConnectionId, Error, Reactor, Transport};
+use crate::{ConnectionId, Error, Layer, Reactor, Transport};
 
 /// A command for the connection.
 pub(in crate::stream::state) enum Command {
@@ -14,6 +14,8 @@ pub(in crate::stream::state) enum Command {
     Close,
     Abort,
     Resume,
+    /// The layer, and unread input that belongs to it.
+    AddLayer(Box<dyn Layer>, Vec<u8>),
 }
 
 /// The reason why a call on the connection failed.
@@ -42,6 +44,10 @@ impl Command {
             Command::Close => transport.lose_connection(),
             Command::Abort => transport.abort_connection(),
             Command::Resume => transport.resume_reading(),
+            Command::AddLayer(layer, unread) => {
+                transport.add_layer(layer);
+                transport.unread(&unread);
+            }
         }
     }
 }
