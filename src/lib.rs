@@ -154,6 +154,8 @@ pub mod testing;
 // Protocols.
 #[cfg(feature = "tls-no-provider")]
 pub mod tls;
+#[cfg(feature = "dns")]
+pub mod dns;
 
 // The command, and its libraries.
 #[cfg(feature = "cli")]
