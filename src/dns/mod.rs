@@ -60,6 +60,7 @@ mod error;
 mod lookup;
 mod message;
 mod resolver;
+pub mod system;
 
 pub use self::config::{NameServer, ResolverConfig, Transport};
 pub use self::error::DnsError;
