@@ -38,7 +38,7 @@ pub(crate) mod zone;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -277,6 +277,10 @@ pub(crate) trait Net {
 
     /// The index of a network interface of this machine. An error when no interface has this name.
     fn interface_index(&self, name: &str) -> io::Result<u32>;
+
+    /// The local address that the system uses for datagrams to this destination. An error when
+    /// there is no route. Nothing is sent.
+    fn source_address(&mut self, destination: SocketAddr) -> io::Result<IpAddr>;
 
     /// Starts a host name look-up on another thread. Its outcome is passed to `answer` on any
     /// thread, never inside this call.

@@ -2,6 +2,7 @@
 //! lent out.
 
 use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -104,6 +105,10 @@ impl Net for NullDriver {
 
     fn run_job(&mut self, job: Job) -> Result<(), Job> {
         Err(job)
+    }
+
+    fn source_address(&mut self, _: SocketAddr) -> io::Result<IpAddr> {
+        Err(ErrorKind::Unsupported.into())
     }
 
     fn interface_index(&self, _: &str) -> io::Result<u32> {

@@ -2,7 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -289,6 +289,15 @@ impl Net for SimNet {
             "eth0" => Ok(2),
             _ => Err(Errno::ENODEV.into()),
         }
+    }
+
+    /// A gateway routes all destinations, and a host without one those of the simulation.
+    fn source_address(&mut self, destination: SocketAddr) -> io::Result<IpAddr> {
+        let world = self.world.borrow();
+        let host = world.process(self.process).host;
+        let to = destination.ip();
+        let source = world.find_host(host, to).and_then(|_| world.source_address(host, to));
+        source.ok_or_else(|| Errno::ENETUNREACH.into())
     }
 
     fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked> {

@@ -6,6 +6,7 @@ mod modules;
 mod world;
 
 mod address_conversions;
+mod address_order;
 mod addresses;
 mod adopted_sockets;
 mod answers_to_datagrams;

@@ -16,6 +16,7 @@ mod unix;
 
 use std::fs::File;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -461,6 +462,10 @@ impl Net for OsDriver {
 
     fn interface_index(&self, name: &str) -> io::Result<u32> {
         interface_index(name)
+    }
+
+    fn source_address(&mut self, destination: SocketAddr) -> io::Result<IpAddr> {
+        opening::source_address(destination)
     }
 
     fn resolve(&mut self, host: &str, port: u16, answer: Answer) -> Result<LookupId, NotAsked> {

@@ -1,7 +1,6 @@
 //! Connection attempts: host name look-up, the race of addresses, and the outcome.
 
 use std::io;
-use std::net::SocketAddr;
 
 use crate::net::{Close, Instant, OpenStep, Readiness, Token};
 use crate::reactor::connect::happy_eyeballs::{Attempt, HappyEyeballs, RESOLUTION_DELAY, RankedFailure};
@@ -11,6 +10,7 @@ use crate::reactor::connection::options::StreamOptions;
 use crate::reactor::error::Error;
 use crate::reactor::protocol::build_context::{Built, build, build_protocol};
 use crate::reactor::registry::Source;
+use crate::reactor::resolve::Found;
 use crate::reactor::resolve::lookup::{Overdue, Receiver};
 use crate::reactor::turn::queues::Callback;
 use crate::reactor::{
@@ -113,17 +113,20 @@ impl Reactor {
         }
     }
 
-    /// Handles addresses of a look-up. The resolver was asked at `began`. With the last answer,
-    /// there may be none.
+    /// Handles addresses of a look-up. The resolver was asked at `began`.
     pub(in crate::reactor) fn connector_resolved(
         &mut self,
         token: Token,
         attempt: u32,
         began: Instant,
-        addresses: Vec<SocketAddr>,
-        is_last: bool,
+        found: Found,
     ) {
         let now = self.now();
+        let Found { mut addresses, unordered, is_last } = found;
+        if unordered && self.registry.connector(token).is_some_and(|slot| slot.attempt == attempt) {
+            let waiting = self.race(token).map(HappyEyeballs::take_waiting).unwrap_or_default();
+            addresses = self.in_destination_order(waiting.into_iter().chain(addresses).collect());
+        }
         let Some(slot) = self.registry.connector_mut(token).filter(|slot| slot.attempt == attempt) else {
             return;
         };

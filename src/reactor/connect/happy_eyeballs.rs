@@ -6,7 +6,8 @@
 //! The first connection wins.
 //!
 //! Addresses may arrive while the race runs. They join the ones that wait. If IPv4 addresses arrive
-//! first, the first attempt waits a moment for IPv6 addresses.
+//! first, the first attempt waits a moment for IPv6 addresses. `destination_order` sorts them if
+//! the resolver has no order of its own.
 
 use std::collections::VecDeque;
 use std::io;
@@ -109,6 +110,11 @@ impl HappyEyeballs {
         };
         let all = std::mem::take(&mut self.waiting).into_iter().chain(found.into_iter().map(Address::Tcp));
         self.waiting = interleaved(all, first);
+    }
+
+    /// Removes the addresses that wait, for them to be sorted and added again.
+    pub(in crate::reactor) fn take_waiting(&mut self) -> Vec<SocketAddr> {
+        self.waiting.drain(..).filter_map(|address| address.socket_address()).collect()
     }
 
     /// Notes that no further addresses arrive.

@@ -1,6 +1,7 @@
 //! Connectors: each makes connections to one destination.
 
 pub(in crate::reactor) mod attempt;
+mod destination_order;
 pub(in crate::reactor) mod happy_eyeballs;
 pub(in crate::reactor) mod tcp;
 pub(in crate::reactor) mod unix;

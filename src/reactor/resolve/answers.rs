@@ -20,15 +20,25 @@ use crate::reactor::{Lookup, Reactor};
 pub struct Answers {
     inbox: Arc<Inbox>,
     lookup: Lookup,
+    unordered: bool,
     ended: bool,
 }
 
 impl Answers {
     pub(in crate::reactor) fn new(inbox: Arc<Inbox>, lookup: Lookup) -> Answers {
-        Answers { inbox, lookup, ended: false }
+        Answers { inbox, lookup, unordered: false, ended: false }
     }
 
-    /// Adds addresses, in the order in which they should be tried. `ttl` is the time for which they
+    /// Declares that the order of the addresses has no meaning, as that of DNS records. They are
+    /// then sorted by RFC 6724, with the source addresses that the system has for them. Those that
+    /// arrive later are sorted together with those that a connector has not tried yet.
+    pub fn unordered(mut self) -> Answers {
+        self.unordered = true;
+        self
+    }
+
+    /// Adds addresses, in the order in which they should be tried, unless they are
+    /// [`unordered`](Answers::unordered). `ttl` is the time for which they
     /// are valid. Port 0 stands for the port of the query. Addresses that were added before, or
     /// are not of the query's family, are ignored.
     pub fn add(&self, addresses: impl IntoIterator<Item = SocketAddr>, ttl: Option<Duration>) {
@@ -69,20 +79,22 @@ impl Answers {
     /// because a driver drops only the callbacks of cancelled look-ups.
     pub(in crate::reactor) fn into_callback(mut self) -> impl FnOnce(LookedUp) + Send {
         self.ended = true;
-        let (inbox, lookup) = (Arc::clone(&self.inbox), self.lookup);
+        let (inbox, lookup, unordered) = (Arc::clone(&self.inbox), self.lookup, self.unordered);
         move |outcome: LookedUp| {
             let (addresses, end) = match outcome.found {
                 Ok(addresses) => (addresses, End::Complete),
                 Err(error) => (Vec::new(), End::Failed(error)),
             };
-            let message = Message { addresses, ttl: None, began: Some(outcome.began), end: Some(end) };
+            let (began, end) = (Some(outcome.began), Some(end));
+            let message = Message { addresses, unordered, ttl: None, began, end };
             send(&inbox, lookup, message);
         }
     }
 
     fn push(&self, addresses: impl IntoIterator<Item = SocketAddr>, ttl: Option<Duration>, end: Option<End>) {
         let addresses = addresses.into_iter().collect();
-        send(&self.inbox, self.lookup, Message { addresses, ttl, began: None, end });
+        let message = Message { addresses, unordered: self.unordered, ttl, began: None, end };
+        send(&self.inbox, self.lookup, message);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::net::{Instant, LookupId, LookupProgress, NameError, Token};
 use crate::reactor::connect::tcp::check_host;
 use crate::reactor::resolve::answers::Answers;
 use crate::reactor::resolve::system::SystemResolver;
-use crate::reactor::resolve::{End, Message};
+use crate::reactor::resolve::{End, Found, Message};
 use crate::reactor::settings::LOOKUP_QUEUE;
 use crate::reactor::turn::queues::Callback;
 use crate::reactor::{
@@ -62,6 +62,8 @@ struct Pending {
     /// The addresses so far, in order.
     found: Vec<SocketAddr>,
     seen: BTreeSet<SocketAddr>,
+    /// The order of the addresses has no meaning.
+    unordered: bool,
     /// An address of another family was found.
     other_family: bool,
     ttl: Option<Duration>,
@@ -230,6 +232,7 @@ impl Reactor {
             timer: None,
             found: Vec::new(),
             seen: BTreeSet::new(),
+            unordered: false,
             other_family: false,
             ttl: None,
             on_cancel: Vec::new(),
@@ -328,6 +331,7 @@ impl Reactor {
         if let Some(began) = message.began {
             pending.began = began;
         }
+        pending.unordered |= message.unordered;
         let fresh = pending.add(message.addresses, message.ttl);
         if let Some(end) = message.end {
             let failure = pending.failure(end);
@@ -341,9 +345,13 @@ impl Reactor {
     /// Delivers addresses of a look-up that goes on.
     fn deliver(&mut self, lookup: Lookup, addresses: Vec<SocketAddr>, ttl: Option<Duration>) {
         let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) else { return };
-        let began = pending.began;
+        let (began, unordered) = (pending.began, pending.unordered);
         match pending.receiver.take() {
             Some(Receiver::Answers(mut on_answer)) => {
+                let addresses = match unordered {
+                    true => self.in_destination_order(addresses),
+                    false => addresses,
+                };
                 let answer = Answer::Addresses { addresses, ttl };
                 let call = |reactor: &mut Reactor| on_answer(reactor, answer);
                 let panicked = self.run_user_code(CallbackKind::ThreadResult, None, call).is_err();
@@ -357,7 +365,8 @@ impl Reactor {
             }
             Some(Receiver::Connector(token, attempt)) => {
                 pending.receiver = Some(Receiver::Connector(token, attempt));
-                self.connector_resolved(token, attempt, began, addresses, false);
+                let found = Found { addresses, unordered, is_last: false };
+                self.connector_resolved(token, attempt, began, found);
             }
             waits => pending.receiver = waits,
         }
@@ -380,26 +389,36 @@ impl Reactor {
         }
         let Some(mut pending) = self.remove_lookup(lookup) else { return };
         self.drop_values(std::mem::take(&mut pending.on_cancel));
-        let began = pending.began;
+        let (began, unordered) = (pending.began, pending.unordered);
         match pending.receiver.take() {
             Some(Receiver::Connector(token, attempt)) => match failure {
                 Some(reason) if pending.found.is_empty() => {
                     self.connector_unresolved(token, attempt, reason);
                 }
-                _ => self.connector_resolved(token, attempt, began, addresses, true),
+                _ => {
+                    let found = Found { addresses, unordered, is_last: true };
+                    self.connector_resolved(token, attempt, began, found);
+                }
             },
             Some(Receiver::Answers(mut on_answer)) => {
-                let outcome = pending.outcome(self.now(), failure);
+                let outcome = self.outcome(pending, failure);
                 self.call(CallbackKind::ThreadResult, move |reactor| {
                     on_answer(reactor, Answer::End(outcome))
                 });
             }
             Some(Receiver::Outcome(done)) => {
-                let outcome = pending.outcome(self.now(), failure);
+                let outcome = self.outcome(pending, failure);
                 self.call(CallbackKind::ThreadResult, |reactor| done(reactor, outcome));
             }
             None => {}
         }
+    }
+
+    fn outcome(&mut self, mut pending: Pending, failure: Option<Reason>) -> Result<Resolution, Reason> {
+        if pending.unordered {
+            pending.found = self.in_destination_order(std::mem::take(&mut pending.found));
+        }
+        pending.outcome(self.now(), failure)
     }
 
     /// Returns the state of a look-up whose timeout has expired.

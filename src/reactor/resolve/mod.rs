@@ -204,10 +204,22 @@ impl From<Error> for ResolveError {
 /// The part of an answer that reaches the loop at once.
 pub(in crate::reactor) struct Message {
     pub(in crate::reactor) addresses: Vec<SocketAddr>,
+    /// The order of the addresses has no meaning.
+    pub(in crate::reactor) unordered: bool,
     pub(in crate::reactor) ttl: Option<Duration>,
     /// Time at which the resolver was asked, if it was later than the request.
     pub(in crate::reactor) began: Option<Instant>,
     pub(in crate::reactor) end: Option<End>,
+}
+
+/// Addresses for a connector.
+pub(in crate::reactor) struct Found {
+    /// None, possibly, if these are the last ones.
+    pub(in crate::reactor) addresses: Vec<SocketAddr>,
+    /// The order of the addresses has no meaning.
+    pub(in crate::reactor) unordered: bool,
+    /// No further addresses arrive.
+    pub(in crate::reactor) is_last: bool,
 }
 
 /// The end of a look-up, as the resolver reports it.

@@ -23,6 +23,7 @@ programs![
     an_invalid_name_is_an_error,
     several_names_can_be_looked_up_at_once,
     interfaces_have_numbers,
+    the_source_of_datagrams_to_this_machine_is_itself,
     a_name_that_hangs_holds_up_no_other,
     equal_names_occupy_one_thread_and_all_are_answered,
     a_look_up_beyond_the_threads_waits_for_one,
@@ -145,6 +146,13 @@ fn interfaces_have_numbers(bench: &mut Bench) {
     assert!(bench.net().interface_index("lo").unwrap() > 0);
     for name in ["", "no_such_if", "longer_than_any_name_of_an_interface"] {
         assert!(bench.net().interface_index(name).is_err(), "{name}");
+    }
+}
+
+fn the_source_of_datagrams_to_this_machine_is_itself(bench: &mut Bench) {
+    for address in ["127.0.0.1:0", "127.0.0.1:80", "[::1]:0", "[::1]:80"] {
+        let address: SocketAddr = address.parse().unwrap();
+        assert_eq!(bench.net().source_address(address).unwrap(), address.ip());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Opening, adopting and accepting sockets.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketAddrAny, SocketType, sockopt};
@@ -112,6 +112,19 @@ pub(in crate::net::os) fn open(options: &Open) -> Result<Opened, OpenError> {
                 .map(|file| Opened { file, ..opened(Kind::Datagram(Family::Unix), socket) })
         }
     }
+}
+
+/// The source address of datagrams to a destination: the local address of a UDP socket that is
+/// connected to it. The connect selects the route, and sends nothing.
+pub(in crate::net::os) fn source_address(mut destination: SocketAddr) -> io::Result<IpAddr> {
+    if destination.port() == 0 {
+        // BSD refuses to connect to port 0. The port has no influence on the route.
+        destination.set_port(DISCARD);
+    }
+    let socket = new_socket(Domain::for_address(destination), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.connect(&destination.into())?;
+    let local = socket.local_addr()?.as_socket();
+    local.map(|local| local.ip()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// Checks that a descriptor has the expected type, and makes it non-blocking and close-on-exec.
@@ -294,6 +307,9 @@ pub(in crate::net::os) fn new_socket(
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
+
+/// The port of the discard service.
+const DISCARD: u16 = 9;
 
 #[cfg(test)]
 mod tests {
