@@ -107,8 +107,9 @@ impl ResponseCode {
 
 impl fmt::Display for ResponseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match OptRcode::checked_from_int(self.0) {
-            Some(code) => write!(f, "{code}"),
+        // A code has 12 bits. `checked_from_int` refuses all others, and these too.
+        match OptRcode::masked_from_int(self.0).to_mnemonic_str().filter(|_| self.0 <= 0xfff) {
+            Some(code) => f.write_str(code),
             None => write!(f, "RCODE{}", self.0),
         }
     }
@@ -117,5 +118,25 @@ impl fmt::Display for ResponseCode {
 impl fmt::Debug for ResponseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ResponseCode({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_code_is_printed_by_its_name() {
+        for (number, name) in [
+            (0, "NOERROR"),
+            (2, "SERVFAIL"),
+            (3, "NXDOMAIN"),
+            (5, "REFUSED"),
+            (16, "BADVERS"),
+            (15, "RCODE15"),
+        ] {
+            assert_eq!(ResponseCode(number).to_string(), name);
+        }
+        assert_eq!(ResponseCode(0x1003).to_string(), "RCODE4099");
     }
 }
