@@ -1,7 +1,8 @@
-//! The `twistor` command: `echo`, `load`, `monitor`, `traffic` and `demo`.
+//! The `twistor` command: `echo`, `load`, `monitor`, `traffic`, `demo` and `dig`.
 //!
 //! Exit codes: 0 for success (also if the reader of the output goes away), 1 for failure, 2 for bad
-//! usage. `echo` with several processes keeps the exit code of one that died.
+//! usage. `echo` with several processes keeps the exit code of one that died. `dig` has 9 for no
+//! answer.
 //!
 //! The first SIGINT or SIGTERM ends a command gracefully. The second one ends it at once: the
 //! process dies by the signal, which a shell shows as 130 or 143. The live table restores the
@@ -11,6 +12,7 @@
 //! these are errors, and the warnings of `monitor` and `traffic` about local trouble.
 
 mod demo;
+mod dig;
 mod echo;
 mod keys;
 mod load;
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Traffic(traffic) => traffic.run(),
         Command::Echo(echo) => echo.run(),
         Command::Load(load) => load.run(),
+        Command::Dig(dig) => dig.run(),
     };
     // Also writes what was queued before a panic.
     let result = panic::catch_unwind(AssertUnwindSafe(run));
@@ -91,7 +94,8 @@ fn answer(outcome: Outcome) -> ExitCode {
     }
 }
 
-/// Watch networks by the connections they hold, read feeds, echo bytes, put load on servers.
+/// Watch networks by the connections they hold, read feeds, echo bytes, put load on servers, ask
+/// DNS.
 #[derive(Debug, Parser)]
 #[command(name = "twistor", version, after_help = AFTER_HELP)]
 struct Arguments {
@@ -144,6 +148,7 @@ enum Command {
     Traffic(traffic::Traffic),
     Echo(echo::Echo),
     Load(load::Load),
+    Dig(dig::Dig),
 }
 
 /// The reason why the command failed.
@@ -237,6 +242,7 @@ Examples:
   twistor traffic http://localhost:8080/roads.json --field /congestion/level
   twistor echo --listen tcp:127.0.0.1:7007
   twistor load tcp:127.0.0.1:7007 --connections 64 --for 5s
+  twistor dig example.org MX
 
 Each command explains itself: twistor monitor --help.
 Exit codes: 0 success, 1 failure, 2 bad usage; a second SIGINT or SIGTERM ends a command at once (130, 143).";

@@ -204,6 +204,23 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["load", "udp:h:1", "--size", "7"], "size"),
         (&["load", "udp:h:1", "--churn"], "churn"),
         (&["load", "udp:h:1", "--hold"], "hold"),
+        (&["dig"], "the NAME to ask for is missing"),
+        (&["dig", "a.example", "MXX"], "MXX is not a type of records; did you mean MX?"),
+        (&["dig", "a..example"], "a label is empty"),
+        (&["dig", "m\u{fc}nchen.example"], "write its ASCII form, with labels that begin with xn--"),
+        (&["dig", "http://a.example/"], "did you mean a.example?"),
+        (&["dig", "a.example", "@ns:0"], "port 0 cannot be connected to"),
+        (&["dig", "a.example", "@"], "the server after @ is missing"),
+        (&["dig", "a.example", "MX", "b.example"], "one word too many: b.example"),
+        (&["dig", "-x", "a.example"], "-x needs an IP address"),
+        (&["dig", "192.0.2.1", "A"], "leave the type out"),
+        (&["dig", "a.example", "AXFR"], "zone transfers are not supported"),
+        (&["dig", "a.example", "--short", "--json"], "--json"),
+        (&["dig", "a.example", "--short", "--bench", "1s"], "--bench"),
+        (&["dig", "a.example", "--depth", "5"], "--bench"),
+        (&["dig", "a.example", "--bench", "0"], "--bench"),
+        (&["dig", "a.example", "--shrot"], "did you mean --short?"),
+        (&["dgi", "a.example"], "did you mean dig?"),
         (&["nonsense"], "nonsense"),
     ] {
         let ended = run(arguments);
@@ -219,6 +236,7 @@ fn help_and_version_are_no_errors() {
         &["traffic", "--help"],
         &["echo", "-h"],
         &["load", "--help"],
+        &["dig", "--help"],
     ] {
         let ended = run(arguments);
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
@@ -250,12 +268,13 @@ fn options(command: &str) -> Vec<(String, String)> {
     help.lines().filter_map(option).collect()
 }
 
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 6] = [
     ("monitor", &["tcp://127.0.0.1:1"]),
     ("traffic", &["http://127.0.0.1:1/"]),
     ("echo", &["--listen", "tcp:127.0.0.1:0"]),
     ("load", &["127.0.0.1:1"]),
     ("demo", &[]),
+    ("dig", &["a.example", "@127.0.0.1:1"]),
 ];
 
 #[test]
@@ -460,7 +479,7 @@ fn an_option_that_has_an_effect_is_taken() {
 #[test]
 fn the_chapter_on_commands_has_every_option() {
     let chapter = include_str!("../../src/guide/commands.md");
-    for command in ["demo", "monitor", "traffic", "echo", "load"] {
+    for command in ["demo", "monitor", "traffic", "echo", "load", "dig"] {
         let section = chapter.split("\n# ").find(|section| section.starts_with(&format!("{command}\n")));
         // The first column of its tables.
         let rows = section.unwrap().lines().filter(|line| line.starts_with("| `-"));

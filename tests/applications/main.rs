@@ -11,6 +11,10 @@ mod world;
 #[cfg(feature = "cli")]
 mod command_demo;
 #[cfg(feature = "cli")]
+mod command_dig;
+#[cfg(feature = "cli")]
+mod command_dig_peers;
+#[cfg(feature = "cli")]
 mod command_echo;
 #[cfg(feature = "cli")]
 mod command_errno;

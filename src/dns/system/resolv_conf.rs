@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::dns::{NameServer, ResolverConfig};
+
 use super::line::{MAX_NAME, Skipped, SkippedLine, address, domain_name, words};
 
 /// The contents of `/etc/resolv.conf`. The default is that of a missing file.
@@ -240,6 +242,36 @@ impl ResolvConf {
     }
 }
 
+/// The servers and the options of the file, and the defaults of a resolver for what it does not
+/// say. Of the times, `timeout` is that of each attempt, and `attempts` their number for each
+/// server; the time limit of a query is the sum.
+impl From<&ResolvConf> for ResolverConfig {
+    fn from(conf: &ResolvConf) -> ResolverConfig {
+        let mut config = ResolverConfig {
+            servers: conf.servers.iter().copied().map(NameServer::from).collect(),
+            // A search domain is a valid name.
+            search: conf.search.iter().filter_map(|domain| domain.parse().ok()).collect(),
+            // At most 15.
+            ndots: conf.ndots as u8,
+            rotate: conf.rotate,
+            tcp_only: conf.use_vc,
+            trust_ad: conf.trust_ad,
+            ..ResolverConfig::default()
+        };
+        if conf.timeout.is_some() || conf.attempts.is_some() {
+            let rounds = conf.attempts.unwrap_or(DEFAULT_ATTEMPTS) as usize;
+            let own = &config.timeouts;
+            let time = |attempt: usize| {
+                let last = own.last().copied().unwrap_or_default();
+                conf.timeout.unwrap_or_else(|| own.get(attempt).copied().unwrap_or(last))
+            };
+            config.timeouts = (0..rounds * conf.servers.len().max(1)).map(time).collect();
+            config.timeout = config.timeouts.iter().sum();
+        }
+        config
+    }
+}
+
 /// A decimal number. One that is too large is the largest.
 fn number(text: &str) -> Option<u32> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -259,6 +291,8 @@ fn local_if_unspecified(server: SocketAddr) -> SocketAddr {
     }
 }
 
+/// glibc: RES_DFLRETRY.
+const DEFAULT_ATTEMPTS: u32 = 2;
 /// The port of DNS.
 const PORT: u16 = 53;
 /// glibc: MAXNS.
@@ -421,6 +455,27 @@ mod tests {
         let long = "a".repeat(245);
         assert_eq!(candidates("", &long), [long], "with a domain the name is too long");
         assert_eq!(ResolvConf::default().candidates("www").collect::<Vec<_>>(), ["www"]);
+    }
+
+    #[test]
+    fn the_times_of_the_file_win_over_the_defaults() {
+        let times = |text: &str| {
+            let config = ResolverConfig::from(&parse(text));
+            let seconds: Vec<u64> = config.timeouts.iter().map(Duration::as_secs).collect();
+            (seconds, config.timeout.as_secs())
+        };
+        let two = "nameserver 192.0.2.1\nnameserver 192.0.2.2\n";
+        assert_eq!(times(two), (vec![2, 3, 5], 10));
+        assert_eq!(times(&format!("{two}options timeout:1")), (vec![1; 4], 4));
+        assert_eq!(times(&format!("{two}options timeout:4 attempts:1")), (vec![4, 4], 8));
+        assert_eq!(times("options attempts:5"), (vec![2, 3, 5, 5, 5], 20));
+        let conf = parse("nameserver ::1\nsearch a.example\noptions ndots:15 rotate use-vc trust-ad");
+        let config = ResolverConfig::from(&conf);
+        assert_eq!((config.servers.len(), config.ndots, config.rotate), (1, 15, true));
+        assert_eq!(
+            (config.search, config.tcp_only, config.trust_ad),
+            (vec!["a.example".parse().unwrap()], true, true)
+        );
     }
 
     #[test]

@@ -81,6 +81,14 @@ pub(crate) fn system_roots() -> (Vec<rustls::pki_types::CertificateDer<'static>>
     (found.certs, found.errors.first().map(ToString::to_string))
 }
 
+/// Reads the first `max` bytes of a configuration file, which a symbolic link may lead to.
+#[cfg(feature = "cli")]
+pub(crate) fn read_config(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    File::open(path)?.take(max).read_to_end(&mut data)?;
+    Ok(data)
+}
+
 /// Gives a file a second name. `AlreadyExists` if there is a file with this name.
 pub(crate) fn link(path: &Path, second: &Path) -> io::Result<()> {
     fs::hard_link(path, second)
