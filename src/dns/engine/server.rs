@@ -8,8 +8,8 @@ use crate::dns::{NameServer, ResolverConfig};
 /// A server and what is known about it.
 pub(super) struct Server {
     pub(super) config: NameServer,
-    /// Smoothed response time.
-    response_time: Option<Duration>,
+    /// Smoothed response time. It shrinks while other servers are asked.
+    response_time: Duration,
     /// Failures in a row.
     failures: u8,
     /// After failures, the server is avoided until this time.
@@ -18,6 +18,8 @@ pub(super) struct Server {
     pub(super) edns: bool,
     /// Number of queries that it has not answered.
     pub(super) in_flight: usize,
+    /// The response time was measured.
+    measured: bool,
 }
 
 /// The attempts of one query at each server.
@@ -58,11 +60,12 @@ impl Server {
     pub(super) fn new(config: NameServer) -> Server {
         Server {
             config,
-            response_time: None,
+            response_time: UNKNOWN_RESPONSE_TIME,
             failures: 0,
             avoided_until: Instant::default(),
             edns: true,
             in_flight: 0,
+            measured: false,
         }
     }
 
@@ -71,8 +74,10 @@ impl Server {
         self.failures = 0;
         self.avoided_until = Instant::default();
         if let Some(took) = took {
-            let earlier = self.response_time.unwrap_or(took);
-            self.response_time = Some((earlier * 7 + took) / 8);
+            self.response_time = match std::mem::replace(&mut self.measured, true) {
+                true => (self.response_time * 7 + took) / 8,
+                false => took,
+            };
         }
     }
 
@@ -82,10 +87,7 @@ impl Server {
         let delay = MIN_AVOIDANCE * (1 << self.failures.min(4));
         self.failures = self.failures.saturating_add(1);
         self.avoided_until = now + delay;
-    }
-
-    fn score(&self) -> Duration {
-        self.response_time.unwrap_or(UNKNOWN_RESPONSE_TIME)
+        (self.response_time, self.measured) = (UNKNOWN_RESPONSE_TIME, false);
     }
 }
 
@@ -113,7 +115,7 @@ pub(super) fn choose(
         let avoided = server.avoided_until > now;
         let order = match rotation {
             Some(rotation) => Duration::from_nanos(((index + count - rotation % count) % count) as u64),
-            None => server.score(),
+            None => server.response_time,
         };
         let rank = (asked, avoided, order, index);
         if best.is_none_or(|best| rank < best) {
@@ -121,15 +123,16 @@ pub(super) fn choose(
         }
     }
     let Some((_, _, _, chosen)) = best else { return if busy { Choice::Busy } else { Choice::None } };
+    let measured = servers.get(chosen).is_some_and(|server| server.measured);
     for (index, server) in servers.iter_mut().enumerate() {
         if index == chosen {
             if server.failures > 0 {
                 // One query finds out whether it is back. Others need not wait for that.
                 server.avoided_until = server.avoided_until.max(now + PROBE_INTERVAL);
             }
-        } else if let Some(time) = &mut server.response_time {
+        } else if measured {
             // It may have become faster: after some time it is asked again.
-            *time -= *time / 64;
+            server.response_time -= server.response_time / 64;
         }
     }
     Choice::Server(chosen)

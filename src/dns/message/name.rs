@@ -74,11 +74,6 @@ impl Name {
         labels(&self.0)
     }
 
-    /// Creates a name from the valid wire format.
-    pub(in crate::dns) fn from_wire(wire: &[u8]) -> Name {
-        Name(wire.into())
-    }
-
     /// Copies a name out of a message.
     pub(in crate::dns) fn copy(name: &impl ToLabelIter) -> Name {
         let mut wire = Vec::with_capacity(64);

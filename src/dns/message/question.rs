@@ -58,11 +58,6 @@ impl Question {
         }
     }
 
-    /// The name in wire format, in lower case.
-    pub(in crate::dns) fn name(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-
     pub(in crate::dns) fn record_type(&self) -> u16 {
         let at = |index: usize| self.bytes.get(self.length + index).copied().unwrap_or_default();
         u16::from_be_bytes([at(0), at(1)])
