@@ -152,10 +152,10 @@ pub mod sim;
 pub mod testing;
 
 // Protocols.
-#[cfg(feature = "tls-no-provider")]
-pub mod tls;
 #[cfg(feature = "dns")]
 pub mod dns;
+#[cfg(feature = "tls-no-provider")]
+pub mod tls;
 
 // The command, and its libraries.
 #[cfg(feature = "cli")]

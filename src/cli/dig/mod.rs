@@ -12,7 +12,7 @@ use super::{Failure, Outcome, number, output, print_error, span, writer};
 use crate::Reactor;
 use crate::dns::system::{ConfigFile, ResolvConf};
 use crate::dns::{DnsError, Name, NameServer, RecordType, Resolver, ResolverConfig, Response};
-use crate::net::files::read_config;
+use crate::net::files::blocking::read_config;
 use crate::net::os::interface_index;
 use clap::Args;
 use std::cell::RefCell;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
-use crate::net::files;
+use crate::net::files::blocking as files;
 use crate::tls::TlsConfigError;
 
 /// Reads the certificates in PEM text, such as a bundle of roots.

@@ -3,7 +3,7 @@
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
-use crate::net::files;
+use crate::net::files::blocking as files;
 use crate::tls::TlsConfigError;
 
 /// The root certificates that the peer's certificate must be issued by.
