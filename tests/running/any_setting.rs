@@ -33,6 +33,8 @@ fn settings() -> Vec<(&'static str, Settings)> {
         threads: _,
         job_queue: _,
         lookup_threads: _,
+        file_threads: _,
+        file_queue: _,
         thread_call_queue: _,
         slow_callback: _,
         busy_poll: _,
@@ -50,6 +52,8 @@ fn settings() -> Vec<(&'static str, Settings)> {
         all.push(("threads", Settings { threads: size, ..Settings::default() }));
         all.push(("thread_queue", Settings { job_queue: size, ..Settings::default() }));
         all.push(("lookup_threads", Settings { lookup_threads: size, ..Settings::default() }));
+        all.push(("file_threads", Settings { file_threads: size, ..Settings::default() }));
+        all.push(("file_queue", Settings { file_queue: size, ..Settings::default() }));
         all.push(("thread_calls", Settings { thread_call_queue: size, ..Settings::default() }));
     }
     for time in TIMES {
@@ -85,6 +89,7 @@ fn a_reactor_works_with_any_setting() {
             // Both are refused where the queue has no room.
             let _ = reactor.call_in_thread(|| (), |_, _| {});
             let _ = reactor.remote().call_from_thread(|_| {});
+            let _ = twistor::files::metadata("/").start(&mut reactor, |_, _| {});
             let end = reactor.now() + Duration::from_millis(5);
             world.run_until(&mut reactor, &what, |reactor| reactor.now() >= end);
             rests(&mut reactor, &what);
