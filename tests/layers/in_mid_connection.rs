@@ -239,3 +239,38 @@ fn what_waits_for_the_protocol_is_the_new_layers() {
         world.close(&mut reactor, &listener);
     });
 }
+
+#[test]
+fn a_layer_added_while_output_passes_leaves_it_in_order() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (record, noted) = (Record::new(), Record::new());
+        let protocol = Recorder::new(&record).echoing();
+        let adding = move || {
+            let mut added = false;
+            Noted::new("adding", &noted).acting(move |what, _, below, data| {
+                if what == "written" && !std::mem::replace(&mut added, true) {
+                    let (first, second) = data.split_at(2);
+                    below.pass_down(first);
+                    let id = below.id();
+                    below.reactor().transport(id).unwrap().add_layer(Swapping);
+                    below.pass_down(second);
+                    return Then::Nothing;
+                }
+                Then::Through
+            })
+        };
+        let factory = layered(layered(once(protocol, &Record::new()), adding), || Swapping);
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        peer.send(b"hello");
+        world.run_until(&mut reactor, "told", |_| record.has("data HELLO"));
+        // Through one more layer from now on.
+        peer.send(b"again");
+        world.run_until(&mut reactor, "told again", |_| record.has("data again"));
+        turns(&mut reactor);
+        assert_eq!(peer.read_now(), b"helloagain");
+        abort_all(&mut reactor);
+        world.close(&mut reactor, &listener);
+    });
+}

@@ -230,6 +230,7 @@ impl Reactor {
         if self.send.above_layers {
             return self.batch_into_layers(token);
         }
+        self.stop_relaying_down(token);
         let mut scratch = std::mem::take(&mut self.send.batch);
         self.send_or_enqueue(token, scratch.bytes());
         scratch.clear();

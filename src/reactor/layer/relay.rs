@@ -27,7 +27,8 @@ enum Direction {
     /// Not relaying: data goes to the connection's buffers.
     Stopped,
     Up,
-    Down,
+    /// Down from the layer at this place. What it has passed down is in the write batch.
+    Down(usize),
 }
 
 impl Relay {
@@ -59,7 +60,7 @@ impl Send {
     /// Takes data that a layer passes down. Returns `false` if it goes to the connection's buffers.
     #[inline]
     pub(in crate::reactor) fn take_down(&mut self, data: &[u8]) -> bool {
-        self.relay.direction == Direction::Down && self.batch.push(data)
+        matches!(self.relay.direction, Direction::Down(_)) && self.batch.push(data)
     }
 }
 
@@ -132,7 +133,7 @@ impl Reactor {
         loop {
             let spare = std::mem::take(&mut self.send.relay.spare_batch);
             let mut bytes = std::mem::replace(&mut self.send.batch, spare);
-            let held = self.relay_call(token, index, Direction::Down, &mut *layer, |layer, below| {
+            let held = self.relay_call(token, index, Direction::Down(index), &mut *layer, |layer, below| {
                 layer.data_written(below, bytes.bytes());
             });
             bytes.clear();
@@ -192,8 +193,8 @@ impl Reactor {
 
     /// As [`stop_relaying_up`](Reactor::stop_relaying_up), for output. That of the lowest layer
     /// stays in the write batch.
-    pub(super) fn stop_relaying_down(&mut self, token: Token, index: usize) {
-        if self.send.relay.direction == Direction::Down {
+    pub(in crate::reactor) fn stop_relaying_down(&mut self, token: Token) {
+        if let Direction::Down(index) = self.send.relay.direction {
             self.send.relay.direction = Direction::Stopped;
             if let Some(below) = index.checked_sub(1) {
                 self.batch_into(token, below);

@@ -35,7 +35,7 @@ impl Reactor {
     }
 
     pub(in crate::reactor) fn send_below(&mut self, token: Token, index: usize, data: &[u8]) {
-        self.stop_relaying_down(token, index);
+        self.stop_relaying_down(token);
         let Some(layers) = self.registry.connection_mut(token).and_then(Connection::layers_mut) else {
             return;
         };
