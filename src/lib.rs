@@ -34,6 +34,7 @@
 //!  load               load on echo servers, latencies                         load
 //!  http               an HTTP/1.1 response reader, a keep-alive client        http
 //!  tls                TLS as a layer of a connection                          tls
+//!  dns                a caching stub resolver, queries of any type            dns
 //!  ─────────────────────────────────────────────────────────────────────────────────────
 //!  testing            test doubles, a virtual clock, a reactor that records   sim
 //!  sim                reactors on a simulated network, in virtual time        sim
@@ -228,6 +229,16 @@ pub use service::run;
 pub use error_chain::error_chain;
 #[doc(hidden)]
 pub use printing::print_line as __print_line;
+
+/// The resolver of new reactors on the real network. `None` is the system's. The reactor is a lower
+/// layer than `dns`, so the choice is made here.
+fn default_resolver() -> Option<std::rc::Rc<dyn Resolve>> {
+    #[cfg(feature = "dns")]
+    let resolver: Option<std::rc::Rc<dyn Resolve>> = Some(std::rc::Rc::new(dns::Resolver::of_system()));
+    #[cfg(not(feature = "dns"))]
+    let resolver = None;
+    resolver
+}
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::dns::Name;
+use crate::dns::system::Hosts;
 
 /// The configuration of a [`Resolver`](crate::dns::Resolver).
 ///
@@ -23,6 +24,9 @@ pub struct ResolverConfig {
     /// Suffixes for host names that are not complete, in the order in which they are tried.
     /// Applies to look-ups of addresses, not to queries. Default: none.
     pub search: Vec<Name>,
+    /// Names and addresses that are known without a query. Applies to look-ups of addresses.
+    /// Default: none.
+    pub hosts: Hosts,
     /// Number of dots from which a host name is first tried as it is, and then with the suffixes.
     /// With fewer dots, the suffixes come first. (resolv.conf: `ndots`.) Default: 1.
     pub ndots: u8,
@@ -36,6 +40,11 @@ pub struct ResolverConfig {
     /// Takes the servers in turn, in place of the fastest one. (resolv.conf: `rotate`.) Default:
     /// no.
     pub rotate: bool,
+    /// Looks up IPv4 addresses only. (resolv.conf: `no-aaaa`.) Default: no.
+    pub no_aaaa: bool,
+    /// Never asks for a host name without a dot as it is, if there are suffixes. (resolv.conf:
+    /// `no-tld-query`.) Default: no.
+    pub no_tld_query: bool,
     /// Asks by TCP only. (resolv.conf: `use-vc`.) Default: no.
     pub tcp_only: bool,
     /// Asks the servers to say whether they have validated the records, and passes their AD flag
@@ -68,10 +77,13 @@ impl Default for ResolverConfig {
         ResolverConfig {
             servers: Vec::new(),
             search: Vec::new(),
+            hosts: Hosts::default(),
             ndots: 1,
             timeouts: [2, 3, 5].map(Duration::from_secs).to_vec(),
             timeout: Duration::from_secs(10),
             rotate: false,
+            no_aaaa: false,
+            no_tld_query: false,
             tcp_only: false,
             trust_ad: false,
             edns: true,

@@ -11,12 +11,12 @@ use crate::dns::engine::Engine;
 use crate::dns::engine::flight::Ask;
 use crate::dns::message::answer::AnswerKind;
 use crate::dns::message::question::Question;
+use crate::dns::reload::Means;
 use crate::dns::{DnsError, RecordType, Resolver, ResolverConfig};
-use crate::{AddressFamily, Answers, Error, NameError, Query, Reactor, Resolve};
+use crate::{AddressFamily, Answers, Error, NameError, Query, Reactor, Resolve, SystemResolver};
 
 impl Resolve for Resolver {
     fn resolve(&self, reactor: &mut Reactor, query: &Query, answers: Answers) -> crate::Result<()> {
-        let absolute = query.host.ends_with('.');
         let host = query.host.strip_suffix('.').unwrap_or(&query.host);
         if is_in(host, "localhost") {
             let loopback = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
@@ -27,15 +27,87 @@ impl Resolve for Resolver {
             answers.fail(NameError::NotFound("the name is reserved as one that does not exist".to_owned()));
             return Ok(());
         }
-        let candidates = Candidates::new(&self.engine.config, host, absolute);
-        let Some(answers) = self.from_cache(reactor, query, &candidates, answers) else { return Ok(()) };
+        let Some(files) = &self.files else { return self.look_up(reactor, query, answers) };
+        files.refresh(reactor, &self.engine);
+        if files.is_loaded() {
+            return self.look_up_by_system(reactor, query, answers);
+        }
+        if !files.is_loading() {
+            // No thread was free to read them.
+            return SystemResolver.resolve(reactor, query, answers);
+        }
+        let (resolver, query) = (self.clone(), query.clone());
+        files.when_loaded(reactor.handle(), move |reactor| {
+            // The end of `answers` reports the failure.
+            if let Err(error) = resolver.look_up_by_system(reactor, &query, answers) {
+                log::debug!("a look-up was not started: {error}");
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Resolver {
+    /// Looks up a name as the system does: with other means than files and DNS for some names.
+    fn look_up_by_system(&self, reactor: &mut Reactor, query: &Query, answers: Answers) -> crate::Result<()> {
+        match self.files.as_ref().map_or(Means::HostsAndServers, |files| files.means(&query.host)) {
+            Means::System => SystemResolver.resolve(reactor, query, answers),
+            Means::HostsAndServers => self.look_up(reactor, query, answers),
+            Means::Servers => self.look_up_by_servers(reactor, query, answers),
+            Means::Hosts => {
+                if let Some(answers) = self.from_hosts(query, answers) {
+                    answers.fail(NameError::NotFound("the name is not in the table of hosts".to_owned()));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn look_up(&self, reactor: &mut Reactor, query: &Query, answers: Answers) -> crate::Result<()> {
+        match self.from_hosts(query, answers) {
+            Some(answers) => self.look_up_by_servers(reactor, query, answers),
+            None => Ok(()),
+        }
+    }
+
+    /// Answers from the table of hosts. Returns `answers` if it has no address of the family.
+    fn from_hosts(&self, query: &Query, answers: Answers) -> Option<Answers> {
+        let config = self.engine.config();
+        if config.hosts.is_empty() {
+            return Some(answers);
+        }
+        let found = config.hosts.addresses(&query.host).filter(|found| query.family.contains(*found));
+        let found: Vec<SocketAddr> = found.collect();
+        if found.is_empty() {
+            return Some(answers);
+        }
+        answers.unordered().finish_with(found, None);
+        None
+    }
+
+    fn look_up_by_servers(
+        &self,
+        reactor: &mut Reactor,
+        query: &Query,
+        answers: Answers,
+    ) -> crate::Result<()> {
+        let absolute = query.host.ends_with('.');
+        let host = query.host.strip_suffix('.').unwrap_or(&query.host);
+        let config = self.engine.config();
+        let family = match query.family {
+            AddressFamily::Any if config.no_aaaa => AddressFamily::Ipv4,
+            family => family,
+        };
+        let candidates = Candidates::new(&config, host, absolute);
+        let answers = answers.unordered();
+        let Some(answers) = self.from_cache(reactor, family, &candidates, answers) else { return Ok(()) };
         let lookup = Rc::new(AddressLookup {
             engine: Rc::clone(&self.engine),
             state: RefCell::new(LookupState {
                 answers: Some(answers),
                 host: host.into(),
                 absolute,
-                family: query.family,
+                family,
                 candidate: 0,
                 asks: [None; 2],
                 outstanding: 0,
@@ -52,15 +124,13 @@ impl Resolve for Resolver {
         }
         Ok(())
     }
-}
 
-impl Resolver {
     /// Answers from the cache, if it has addresses of the first candidate in all wanted families.
     /// Returns `answers` otherwise.
     fn from_cache(
         &self,
         reactor: &mut Reactor,
-        query: &Query,
+        wanted: AddressFamily,
         candidates: &Candidates<'_>,
         answers: Answers,
     ) -> Option<Answers> {
@@ -70,7 +140,7 @@ impl Resolver {
         let mut outcomes = [None, None];
         let mut positive = false;
         for ((record_type, family), outcome) in TYPES.iter().zip(&mut outcomes) {
-            if !wants(query.family, *family) {
+            if !wants(wanted, *family) {
                 continue;
             }
             question.set_type(record_type.0);
@@ -137,7 +207,8 @@ impl AddressLookup {
         let (mut question, family) = {
             let mut state = self.state.borrow_mut();
             loop {
-                let candidates = Candidates::new(&self.engine.config, &state.host, state.absolute);
+                let config = self.engine.config();
+                let candidates = Candidates::new(&config, &state.host, state.absolute);
                 if let Some(question) = candidates.question(state.candidate) {
                     break (question, state.family);
                 }
@@ -302,9 +373,14 @@ impl<'a> Candidates<'a> {
         if self.absolute { 1 } else { 1 + self.config.search.len() }
     }
 
-    /// The question for a candidate; `None` if it is too long or there is none.
+    /// The question for a candidate; `None` if it is too long, excluded, or there is none.
     fn question(&self, index: usize) -> Option<Question> {
         if index >= self.count() {
+            return None;
+        }
+        let as_is = index == if self.as_is_first { 0 } else { self.config.search.len() };
+        let excluded = self.config.no_tld_query && !self.absolute && !self.config.search.is_empty();
+        if as_is && excluded && !self.host.contains('.') {
             return None;
         }
         let suffix = match (self.as_is_first, index) {

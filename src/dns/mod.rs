@@ -59,6 +59,7 @@ mod engine;
 mod error;
 mod lookup;
 mod message;
+mod reload;
 mod resolver;
 pub mod system;
 

@@ -9,6 +9,7 @@ use crate::dns::cache::Outcome;
 use crate::dns::engine::Engine;
 use crate::dns::engine::flight::{Ask, Done};
 use crate::dns::message::question::Question;
+use crate::dns::reload::Files;
 use crate::dns::{DnsError, Name, RecordType, ResolverConfig, Response};
 use crate::{Deferred, Handle, Reactor};
 
@@ -42,6 +43,8 @@ use crate::{Deferred, Handle, Reactor};
 #[derive(Clone)]
 pub struct Resolver {
     pub(in crate::dns) engine: Rc<Engine>,
+    /// The system's files, if the configuration is theirs.
+    pub(in crate::dns) files: Option<Rc<Files>>,
 }
 
 /// A handle to a query.
@@ -84,12 +87,35 @@ pub struct ResolverStatistics {
 impl Resolver {
     /// Creates a resolver.
     pub fn new(config: ResolverConfig) -> Resolver {
-        Resolver { engine: Rc::new(Engine::new(config)) }
+        Resolver { engine: Rc::new(Engine::new(config)), files: None }
     }
 
-    /// The configuration.
-    pub fn config(&self) -> &ResolverConfig {
-        &self.engine.config
+    /// Creates a resolver with the configuration of the system: `/etc/resolv.conf`, `/etc/hosts`
+    /// and `/etc/nsswitch.conf`, with the variables `LOCALDOMAIN` and `RES_OPTIONS`. The files are
+    /// read in this call, which therefore belongs before the loop, and again on a thread at most
+    /// every 5 s, when they have changed.
+    ///
+    /// Look-ups of names that `/etc/nsswitch.conf` leaves to other sources, such as multicast DNS
+    /// or a directory, are passed on to [`SystemResolver`](crate::SystemResolver). Without the
+    /// option `timeout` or `attempts`, the times are those of [`ResolverConfig`]. EDNS is always
+    /// used.
+    pub fn from_system() -> Resolver {
+        let files = Files::default();
+        let engine = Rc::new(Engine::new(ResolverConfig::default()));
+        files.load(&engine);
+        Resolver { engine, files: Some(Rc::new(files)) }
+    }
+
+    /// As [`from_system`](Resolver::from_system), and reads the files on a thread, when the first
+    /// host name is looked up.
+    pub(crate) fn of_system() -> Resolver {
+        let engine = Rc::new(Engine::new(ResolverConfig::default()));
+        Resolver { engine, files: Some(Rc::default()) }
+    }
+
+    /// The configuration. That of [`from_system`](Resolver::from_system) changes with the files.
+    pub fn config(&self) -> Rc<ResolverConfig> {
+        self.engine.config()
     }
 
     /// Asks for the records of a name. `done` is called once from the loop, never inside this call.
@@ -113,6 +139,9 @@ impl Resolver {
         record_type: RecordType,
         done: impl FnOnce(&mut Reactor, Result<Response, DnsError>) + 'static,
     ) -> Result<QueryId, DnsError> {
+        if let Some(files) = &self.files {
+            files.refresh(reactor, &self.engine);
+        }
         let mut question = Question::new(name.as_wire(), record_type.0);
         if let Some(outcome) = self.engine.cached(&mut question, reactor.now()) {
             reactor.handle().call(move |reactor| done(reactor, outcome));
@@ -199,6 +228,6 @@ impl Resolver {
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolver").field("config", &self.engine.config).finish_non_exhaustive()
+        f.debug_struct("Resolver").field("config", &self.config()).finish_non_exhaustive()
     }
 }

@@ -14,6 +14,12 @@ pub(crate) fn descriptor_limit() -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
+/// Returns the name of this host; empty if it has none.
+#[cfg(feature = "dns")]
+pub(crate) fn host_name() -> String {
+    dns_lookup::get_hostname().unwrap_or_default()
+}
+
 /// Raises the soft limit of open descriptors to the hard limit, and returns it. A failure is
 /// ignored, because connections will report it.
 #[cfg(feature = "cli")]

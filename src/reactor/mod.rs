@@ -17,7 +17,7 @@
 //! | `awaits_stop`, `awaits_stop_no_more`, `minds_stop` | `task` | `task::stopping`, which is public |
 //! | `panic_message` | `task`, `deferred`, `service` | the text of a caught panic |
 //! | `check`, `keepalive`, `user_timeout`, `peer`, `literal_address`, `from_authority` | `endpoint`, `http`, `monitor` | the rules for values of options, for texts that are read earlier than they are used |
-//! | `open_udp`, `open_connected_udp`, `open_unix` | `endpoint` | a datagram socket for a boxed protocol |
+//! | `open_udp`, `open_connected_udp`, `open_unix` | `endpoint`, `dns` | a datagram socket for a boxed protocol, and without the text of an address |
 //! | `on`, `thread_limits`, `agenda`, `take_panic`, `kill`, `watch_default_signals` | `sim` | a simulation is the kernel of its reactors |
 //! | `connector_of`, `read_at_once` | `testing` | a test's view of attempts and reads |
 
@@ -208,7 +208,9 @@ impl Reactor {
     pub fn with_settings(settings: Settings) -> Result<Reactor> {
         let sizes = OsConfig { limits: settings.thread_limits(), spin: settings.busy_poll };
         let net = OsDriver::new(&sizes).map_err(|source| Error::System { call: "poll", source })?;
-        Ok(Reactor::on(Box::new(net), settings))
+        let mut reactor = Reactor::on(Box::new(net), settings);
+        reactor.threads.lookups.use_default();
+        Ok(reactor)
     }
 
     /// Creates a reactor on any driver.

@@ -19,17 +19,19 @@ use slab::Slab;
 
 use crate::dns::cache::{Cache, Outcome};
 use crate::dns::engine::flight::{Ask, Attempt, Done, Flight, FlightId, NextAttempt, Stage};
-use crate::dns::engine::server::{Attempts, Choice, MAX_SERVERS, Server, choose};
+use crate::dns::engine::server::{Attempts, Choice, MAX_PLACES, MAX_SERVERS, Server, choose};
 use crate::dns::engine::stream::Stream;
 use crate::dns::message::answer::{AnswerKind, Meaning, read, response_code};
 use crate::dns::message::question::{QueryMessage, Question, Relation, is_truncated, relation};
 use crate::dns::message::response::Shared;
-use crate::dns::{DnsError, ResolverConfig, ResolverStatistics, Response, ResponseCode, Transport};
+use crate::dns::{
+    DnsError, NameServer, ResolverConfig, ResolverStatistics, Response, ResponseCode, Transport,
+};
 use crate::{DatagramId, Handle, Instant, Reactor};
 
 /// The state of a resolver that its clones, its timers and its sockets share.
 pub(in crate::dns) struct Engine {
-    pub(in crate::dns) config: ResolverConfig,
+    config: RefCell<Rc<ResolverConfig>>,
     pub(in crate::dns) state: RefCell<State>,
 }
 
@@ -95,7 +97,10 @@ impl Drop for Watch {
 
 impl Engine {
     pub(in crate::dns) fn new(config: ResolverConfig) -> Engine {
-        let servers = config.servers.iter().take(MAX_SERVERS).cloned().map(Server::new).collect();
+        let mut servers = Vec::new();
+        for (rank, server) in config.servers.iter().take(MAX_SERVERS).enumerate() {
+            servers.push(Server::new(server.clone(), rank));
+        }
         let state = State {
             cache: Cache::new(config.max_cache_entries, config.max_cache_bytes),
             statistics: ResolverStatistics::default(),
@@ -110,7 +115,23 @@ impl Engine {
             streams: Slab::new(),
             rotation: 0,
         };
-        Engine { config, state: RefCell::new(state) }
+        Engine { config: RefCell::new(Rc::new(config)), state: RefCell::new(state) }
+    }
+
+    pub(in crate::dns) fn config(&self) -> Rc<ResolverConfig> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// Replaces the configuration. Queries in flight end as they began. Answers of other servers
+    /// are not used any more.
+    pub(in crate::dns) fn set_config(&self, config: ResolverConfig) {
+        let earlier = self.config.replace(Rc::new(config));
+        let config = self.config();
+        let mut state = self.state.borrow_mut();
+        if config.servers != earlier.servers {
+            state.cache.clear();
+            state.replace_servers(&config.servers);
+        }
     }
 
     /// The cached outcome of a question.
@@ -131,6 +152,7 @@ impl Engine {
         question: &mut Question,
         done: Done,
     ) -> Result<Ask, DnsError> {
+        let config = self.config();
         let mut state = self.state.borrow_mut();
         let home = state.home(reactor.as_ref());
         state.serial += 1;
@@ -147,13 +169,13 @@ impl Engine {
         if state.servers.is_empty() {
             return Err(DnsError::NoServers);
         }
-        if state.flights.len() >= self.config.max_pending {
+        if state.flights.len() >= config.max_pending {
             state.statistics.refused += 1;
-            return Err(DnsError::QueueFull(self.config.max_pending));
+            return Err(DnsError::QueueFull(config.max_pending));
         }
         let id = FlightId { place: state.flights.vacant_key(), serial };
         let watch = Watch { engine: Rc::clone(self), flight: id, ran: false };
-        let timer = reactor.call_later(self.config.timeout, move |reactor| watch.due(reactor));
+        let timer = reactor.call_later(config.timeout, move |reactor| watch.due(reactor));
         state.rotation = state.rotation.wrapping_add(1);
         let key: Rc<[u8]> = key.into();
         let flight = Flight {
@@ -207,8 +229,9 @@ impl Engine {
         loop {
             let now = reactor.now();
             let random = reactor.random();
-            let case_bits = self.config.mixed_case.then(|| [(); 4].map(|()| reactor.random()));
-            let step = self.state.borrow_mut().next_step(id, &self.config, now, random, case_bits);
+            let config = self.config();
+            let case_bits = config.mixed_case.then(|| [(); 4].map(|()| reactor.random()));
+            let step = self.state.borrow_mut().next_step(id, &config, now, random, case_bits);
             let (server, address, transport, home, mut query) = match step {
                 Step::Nothing => return None,
                 Step::Finish(outcome) => return Some(outcome),
@@ -259,10 +282,11 @@ impl Engine {
 
     /// The time for the attempt that has just begun.
     fn time_limit(&self, flight: &Flight, now: Instant) -> Duration {
-        let timeouts = &self.config.timeouts;
+        let config = self.config();
+        let timeouts = &config.timeouts;
         let own = timeouts.get(flight.timeouts).or(timeouts.last()).copied();
-        let rest = flight.began + self.config.timeout - now;
-        own.unwrap_or(self.config.timeout).min(rest)
+        let rest = flight.began + config.timeout - now;
+        own.unwrap_or(config.timeout).min(rest)
     }
 
     fn set_timer(self: &Rc<Engine>, reactor: &mut Reactor, id: FlightId, delay: Duration) {
@@ -298,7 +322,7 @@ impl Engine {
             let mut state = self.state.borrow_mut();
             match state.flight_mut(id).map(|flight| &flight.stage) {
                 Some(Stage::Udp { socket: own, .. }) if *own == socket => {
-                    state.response(id, &self.config, message, cut, now)
+                    state.response(id, &self.config(), message, cut, now)
                 }
                 _ => Next::Nothing,
             }
@@ -319,7 +343,7 @@ impl Engine {
             let mut state = self.state.borrow_mut();
             match state.flight_mut(id).map(|flight| &flight.stage) {
                 Some(Stage::Stream { stream, .. }) if *stream == place => {
-                    state.response(id, &self.config, message, false, now)
+                    state.response(id, &self.config(), message, false, now)
                 }
                 _ => Next::Nothing,
             }
@@ -442,7 +466,7 @@ impl Engine {
         loop {
             let id = {
                 let mut state = self.state.borrow_mut();
-                let Some(id) = state.next_waiting(&self.config) else { break };
+                let Some(id) = state.next_waiting(&self.config()) else { break };
                 id
             };
             if let Some(outcome) = self.attempt(reactor, id) {
@@ -481,7 +505,7 @@ impl Watch {
         let now = reactor.now();
         let next = {
             let mut state = engine.state.borrow_mut();
-            state.timed_out(id, &engine.config, now)
+            state.timed_out(id, &engine.config(), now)
         };
         engine.go_on(reactor, id, next);
         // A flight that goes on has a new timer by now, and one that waits needs one.
@@ -492,7 +516,7 @@ impl Watch {
             .is_some_and(|flight| flight.timer.is_none_or(|timer| !timer.active(reactor)));
         if waits {
             let rest = engine.state.borrow_mut().flight_mut(id).map(|flight| flight.began);
-            let rest = rest.map(|began| began + engine.config.timeout - now);
+            let rest = rest.map(|began| began + engine.config().timeout - now);
             engine.set_timer(reactor, id, rest.unwrap_or_default());
         }
     }
@@ -505,6 +529,30 @@ impl State {
 
     fn flight_mut(&mut self, id: FlightId) -> Option<&mut Flight> {
         self.flights.get_mut(id.place).filter(|flight| flight.serial == id.serial)
+    }
+
+    /// Replaces the servers. Those of running queries keep their place in the table until these
+    /// have ended, and those that stay are known already.
+    fn replace_servers(&mut self, servers: &[NameServer]) {
+        self.servers.iter_mut().for_each(|server| server.rank = None);
+        for (rank, config) in servers.iter().take(MAX_SERVERS).enumerate() {
+            if let Some(known) = self.servers.iter_mut().find(|known| known.config == *config) {
+                known.rank = Some(rank);
+                continue;
+            }
+            let streams = &self.streams;
+            let is_free = |(index, server): (usize, &Server)| {
+                let unused = server.rank.is_none() && server.in_flight == 0;
+                unused && !streams.iter().any(|(_, stream)| stream.server == index)
+            };
+            let free = self.servers.iter().enumerate().position(is_free);
+            let index = free.unwrap_or(self.servers.len());
+            match self.servers.get_mut(index) {
+                Some(place) => *place = Server::new(config.clone(), rank),
+                None if index < MAX_PLACES => self.servers.push(Server::new(config.clone(), rank)),
+                None => {}
+            }
+        }
     }
 
     /// The number of a reactor.

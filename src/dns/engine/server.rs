@@ -8,6 +8,8 @@ use crate::dns::{NameServer, ResolverConfig};
 /// A server and what is known about it.
 pub(super) struct Server {
     pub(super) config: NameServer,
+    /// Its index in the configuration. `None` if it is not there any more.
+    pub(super) rank: Option<usize>,
     /// Smoothed response time. It shrinks while other servers are asked.
     response_time: Duration,
     /// Failures in a row.
@@ -25,9 +27,9 @@ pub(super) struct Server {
 /// The attempts of one query at each server.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Attempts {
-    counts: [u8; MAX_SERVERS],
+    counts: [u8; MAX_PLACES],
     /// Bit n: server n has answered with a failure, and is not asked again.
-    excluded: u16,
+    excluded: u32,
 }
 
 impl Attempts {
@@ -38,11 +40,11 @@ impl Attempts {
     }
 
     pub(super) fn exclude(&mut self, server: usize) {
-        self.excluded |= 1 << server.min(MAX_SERVERS - 1);
+        self.excluded |= 1 << server.min(MAX_PLACES - 1);
     }
 
     fn is_excluded(&self, server: usize) -> bool {
-        self.excluded & 1 << server.min(MAX_SERVERS - 1) != 0
+        self.excluded & 1 << server.min(MAX_PLACES - 1) != 0
     }
 }
 
@@ -57,9 +59,10 @@ pub(super) enum Choice {
 }
 
 impl Server {
-    pub(super) fn new(config: NameServer) -> Server {
+    pub(super) fn new(config: NameServer, rank: usize) -> Server {
         Server {
             config,
+            rank: Some(rank),
             response_time: UNKNOWN_RESPONSE_TIME,
             failures: 0,
             avoided_until: Instant::default(),
@@ -100,13 +103,11 @@ pub(super) fn choose(
     now: Instant,
     config: &ResolverConfig,
 ) -> Choice {
-    let count = servers.len();
+    let count = servers.iter().filter(|server| server.rank.is_some()).count().max(1);
     let mut busy = false;
     let mut best = None;
     for (index, server) in servers.iter().enumerate() {
-        if attempts.is_excluded(index) {
-            continue;
-        }
+        let Some(place) = server.rank.filter(|_| !attempts.is_excluded(index)) else { continue };
         if server.in_flight >= config.max_per_server.max(1) {
             busy = true;
             continue;
@@ -114,15 +115,15 @@ pub(super) fn choose(
         let asked = attempts.counts.get(index).copied().unwrap_or_default();
         let avoided = server.avoided_until > now;
         let order = match rotation {
-            Some(rotation) => Duration::from_nanos(((index + count - rotation % count) % count) as u64),
+            Some(rotation) => Duration::from_nanos(((place + count - rotation % count) % count) as u64),
             None => server.response_time,
         };
-        let rank = (asked, avoided, order, index);
+        let rank = (asked, avoided, order, place, index);
         if best.is_none_or(|best| rank < best) {
             best = Some(rank);
         }
     }
-    let Some((_, _, _, chosen)) = best else { return if busy { Choice::Busy } else { Choice::None } };
+    let Some((_, _, _, _, chosen)) = best else { return if busy { Choice::Busy } else { Choice::None } };
     let measured = servers.get(chosen).is_some_and(|server| server.measured);
     for (index, server) in servers.iter_mut().enumerate() {
         if index == chosen {
@@ -141,6 +142,9 @@ pub(super) fn choose(
 /// Limit on servers.
 pub(super) const MAX_SERVERS: usize = 16;
 
+/// Limit on servers with those that were replaced and have queries in flight.
+pub(super) const MAX_PLACES: usize = 32;
+
 /// Assumed response time of a server that was never asked. The first server of the list keeps the
 /// queries if it is faster than this.
 const UNKNOWN_RESPONSE_TIME: Duration = Duration::from_millis(150);
@@ -155,7 +159,8 @@ mod tests {
     use super::*;
 
     fn servers(count: u8) -> Vec<Server> {
-        (0..count).map(|index| Server::new(NameServer::from(([192, 0, 2, index], 53)))).collect()
+        let server = |index| NameServer::from(([192, 0, 2, index], 53));
+        (0..count).map(|index| Server::new(server(index), usize::from(index))).collect()
     }
 
     fn chosen(servers: &mut [Server], attempts: &Attempts, now: Instant) -> Choice {

@@ -23,7 +23,7 @@ pub(super) struct StreamId {
 pub(super) struct Stream {
     serial: u64,
     home: u16,
-    server: usize,
+    pub(super) server: usize,
     connector: Option<ConnectorId>,
     connection: Option<ConnectionId>,
     /// Queries that wait for the connection.
@@ -195,7 +195,7 @@ impl Engine {
             StreamId { place: state.streams.insert(stream), serial }
         };
         let guard = Rc::new(StreamGuard { engine: Rc::clone(self), id });
-        let options = ConnectTcp { timeout: self.config.timeout, ..ConnectTcp::from(address) };
+        let options = ConnectTcp { timeout: self.config().timeout, ..ConnectTcp::from(address) };
         match reactor.connect_tcp(options, StreamFactory(guard)) {
             Ok(connector) => {
                 if let Some(stream) = self.state.borrow_mut().stream_mut(id) {
@@ -261,7 +261,7 @@ impl Engine {
         let id = StreamId { place, serial: stream.serial };
         let (server, answered, connection) = (stream.server, stream.answered, stream.connection);
         let kept = state.servers.get(server).is_some_and(|server| server.config.transport != super::UDP)
-            || self.config.tcp_only;
+            || self.config().tcp_only;
         drop(state);
         if kept && answered > 0 && connection.is_some() {
             let engine = Rc::clone(self);

@@ -256,6 +256,8 @@ impl From<&ResolvConf> for ResolverConfig {
             rotate: conf.rotate,
             tcp_only: conf.use_vc,
             trust_ad: conf.trust_ad,
+            no_aaaa: conf.no_aaaa,
+            no_tld_query: conf.no_tld_query,
             ..ResolverConfig::default()
         };
         if conf.timeout.is_some() || conf.attempts.is_some() {

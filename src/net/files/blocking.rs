@@ -1,10 +1,12 @@
-//! Files before a reactor runs, after it has stopped, or in functions whose documentation says that
-//! they block.
+//! Files before a reactor runs, after it has stopped, on a thread, or in functions whose
+//! documentation says that they block.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+#[cfg(feature = "dns")]
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -81,8 +83,27 @@ pub(crate) fn system_roots() -> (Vec<rustls::pki_types::CertificateDer<'static>>
     (found.certs, found.errors.first().map(ToString::to_string))
 }
 
+/// The properties of a file that tell whether it has changed.
+#[cfg(feature = "dns")]
+pub(crate) struct ConfigStamp {
+    /// Time of the last modification since the epoch.
+    pub(crate) modified: Duration,
+    pub(crate) size: u64,
+    pub(crate) inode: u64,
+}
+
+/// Returns the stamp of a configuration file, which a symbolic link may lead to.
+#[cfg(feature = "dns")]
+pub(crate) fn config_stamp(path: &Path) -> io::Result<ConfigStamp> {
+    let metadata = fs::metadata(path)?;
+    let seconds = u64::try_from(metadata.mtime()).unwrap_or_default();
+    let nanoseconds = u32::try_from(metadata.mtime_nsec()).unwrap_or_default();
+    let modified = Duration::new(seconds, nanoseconds);
+    Ok(ConfigStamp { modified, size: metadata.size(), inode: metadata.ino() })
+}
+
 /// Reads the first `max` bytes of a configuration file, which a symbolic link may lead to.
-#[cfg(feature = "cli")]
+#[cfg(feature = "dns")]
 pub(crate) fn read_config(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut data = Vec::new();
     File::open(path)?.take(max).read_to_end(&mut data)?;

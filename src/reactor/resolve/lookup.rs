@@ -44,6 +44,8 @@ type OnCancel = Box<dyn FnOnce(&mut Reactor)>;
 pub(crate) struct PendingLookups {
     /// `None` is the system's resolver.
     resolver: Option<Rc<dyn Resolve>>,
+    /// The crate's default resolver is made when the first name is looked up.
+    default_is_due: bool,
     pending: BTreeMap<u64, Pending>,
     count: u64,
 }
@@ -89,6 +91,11 @@ pub(in crate::reactor) enum Leftover {
 }
 
 impl PendingLookups {
+    /// Makes the crate's default resolver that of the reactor.
+    pub(in crate::reactor) fn use_default(&mut self) {
+        self.default_is_due = true;
+    }
+
     pub(in crate::reactor) fn len(&self) -> usize {
         self.pending.len()
     }
@@ -126,9 +133,13 @@ impl Lookup {
 impl Reactor {
     /// Replaces the resolver of this reactor. All host names are looked up with it: those of
     /// connectors, UDP sockets, endpoints and clients, and of [`look_up`](Reactor::look_up).
-    /// Pending look-ups keep theirs. Default: [`SystemResolver`]. (Twisted:
-    /// `installNameResolver`.)
+    /// Pending look-ups keep theirs. (Twisted: `installNameResolver`.)
+    ///
+    /// Default: with the feature `dns`, a stub resolver on this loop with the configuration of the
+    /// system (`dns::Resolver::from_system`). Without it, and on a simulated network, where names
+    /// are part of the model, [`SystemResolver`].
     pub fn set_resolver(&mut self, resolver: impl Resolve) {
+        self.threads.lookups.default_is_due = false;
         let earlier = self.threads.lookups.resolver.replace(Rc::new(resolver));
         self.drop_value(earlier);
     }
@@ -212,7 +223,12 @@ impl Reactor {
     /// Starts a look-up without a timeout of its own.
     pub(in crate::reactor) fn start_lookup(&mut self, query: Query, receiver: Receiver) -> Result<Lookup> {
         let literal = self.literal(&query.host, query.port);
-        let resolver = self.threads.lookups.resolver.clone();
+        let lookups = &mut self.threads.lookups;
+        if lookups.default_is_due && literal.is_none() {
+            lookups.default_is_due = false;
+            lookups.resolver = crate::default_resolver();
+        }
+        let resolver = lookups.resolver.clone();
         if literal.is_none() {
             check_host(&query.host).map_err(|why| BadAddress { text: query.host.clone(), why })?;
             if resolver.is_some() && self.threads.lookups.len() >= LOOKUP_QUEUE {

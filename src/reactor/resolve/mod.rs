@@ -16,7 +16,7 @@ use crate::reactor::{Error, Reactor, Reason, Result};
 /// (Twisted: `IHostnameResolver`.)
 ///
 /// A closure with the same arguments is a resolver too. A resolver of one's own can pass names on
-/// to [`SystemResolver`](crate::SystemResolver), which is the default.
+/// to [`SystemResolver`](crate::SystemResolver).
 ///
 /// ```
 /// use std::collections::HashMap;

@@ -6,7 +6,7 @@ use crate::reactor::settings::LOOKUP_QUEUE;
 use crate::reactor::{Error, Query, Reactor, Resolve, Result};
 
 /// The system's resolver: `getaddrinfo` on separate threads. A simulation has names and time of its
-/// own. This is the default of a reactor.
+/// own. This is the default of a reactor without the feature `dns`.
 ///
 /// Concurrent requests for a name share one look-up. Look-ups start in the order of their requests.
 /// At most [`Settings::lookup_threads`](crate::Settings::lookup_threads) run at a time. All
