@@ -127,6 +127,7 @@ mod unlogged;
 
 mod error_chain;
 pub mod escape;
+mod numbered;
 mod printing;
 
 // System calls, and the loop above them.

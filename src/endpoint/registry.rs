@@ -1,6 +1,5 @@
 //! The registry of endpoint kinds and their parsers.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,17 +37,20 @@ use super::{
 /// ```
 #[derive(Clone)]
 pub struct Registry {
-    servers: BTreeMap<String, Parser<dyn ServerEndpoint>>,
-    clients: BTreeMap<String, Parser<dyn ClientEndpoint>>,
-    datagrams: BTreeMap<String, Parser<dyn DatagramEndpoint>>,
+    servers: Kinds<dyn ServerEndpoint>,
+    clients: Kinds<dyn ClientEndpoint>,
+    datagrams: Kinds<dyn DatagramEndpoint>,
 }
+
+/// Parsers by prefix, in alphabetical order.
+type Kinds<E> = Vec<(String, Parser<E>)>;
 
 type Parser<E> = Arc<dyn Fn(&mut Arguments, &Registry) -> Result<Box<E>, ParseError> + Send + Sync>;
 
 impl Registry {
     /// Creates a registry without any kinds.
     pub fn empty() -> Registry {
-        Registry { servers: BTreeMap::new(), clients: BTreeMap::new(), datagrams: BTreeMap::new() }
+        Registry { servers: Vec::new(), clients: Vec::new(), datagrams: Vec::new() }
     }
 
     /// Registers a kind of server endpoint, replacing an earlier kind with this prefix.
@@ -62,7 +64,7 @@ impl Registry {
         + Sync
         + 'static,
     ) {
-        self.servers.insert(prefix.into(), Arc::new(parser));
+        register(&mut self.servers, prefix.into(), Arc::new(parser));
     }
 
     /// Registers a kind of client endpoint. See [`register_server`](Registry::register_server).
@@ -74,7 +76,7 @@ impl Registry {
         + Sync
         + 'static,
     ) {
-        self.clients.insert(prefix.into(), Arc::new(parser));
+        register(&mut self.clients, prefix.into(), Arc::new(parser));
     }
 
     /// Registers a kind of datagram endpoint. See [`register_server`](Registry::register_server).
@@ -86,22 +88,22 @@ impl Registry {
         + Sync
         + 'static,
     ) {
-        self.datagrams.insert(prefix.into(), Arc::new(parser));
+        register(&mut self.datagrams, prefix.into(), Arc::new(parser));
     }
 
     /// Prefixes of the server endpoints, in alphabetical order.
     pub fn servers(&self) -> impl Iterator<Item = &str> + Clone {
-        self.servers.keys().map(String::as_str)
+        names(&self.servers)
     }
 
     /// Prefixes of the client endpoints, in alphabetical order.
     pub fn clients(&self) -> impl Iterator<Item = &str> + Clone {
-        self.clients.keys().map(String::as_str)
+        names(&self.clients)
     }
 
     /// Prefixes of the datagram endpoints, in alphabetical order.
     pub fn datagrams(&self) -> impl Iterator<Item = &str> + Clone {
-        self.datagrams.keys().map(String::as_str)
+        names(&self.datagrams)
     }
 
     /// Parses a server endpoint. Opens nothing.
@@ -134,7 +136,7 @@ impl Registry {
     /// # Errors
     /// [`ParseError`] if the arguments are not a valid server endpoint.
     pub fn server(&self, arguments: &mut Arguments) -> Result<Box<dyn ServerEndpoint>, ParseError> {
-        let parser = self.servers.get(arguments.prefix());
+        let parser = find(&self.servers, arguments.prefix());
         let parser = parser.ok_or_else(|| self.unknown(arguments, self.servers()))?;
         let endpoint = parser(arguments, self)?;
         arguments.finish()?;
@@ -146,7 +148,7 @@ impl Registry {
     /// # Errors
     /// [`ParseError`] if the arguments are not a valid client endpoint.
     pub fn client(&self, arguments: &mut Arguments) -> Result<Box<dyn ClientEndpoint>, ParseError> {
-        let parser = self.clients.get(arguments.prefix());
+        let parser = find(&self.clients, arguments.prefix());
         let parser = parser.ok_or_else(|| self.unknown(arguments, self.clients()))?;
         let endpoint = parser(arguments, self)?;
         arguments.finish()?;
@@ -158,7 +160,7 @@ impl Registry {
     /// # Errors
     /// [`ParseError`] if the arguments are not a valid datagram endpoint.
     pub fn datagram(&self, arguments: &mut Arguments) -> Result<Box<dyn DatagramEndpoint>, ParseError> {
-        let parser = self.datagrams.get(arguments.prefix());
+        let parser = find(&self.datagrams, arguments.prefix());
         let parser = parser.ok_or_else(|| self.unknown(arguments, self.datagrams()))?;
         let endpoint = parser(arguments, self)?;
         arguments.finish()?;
@@ -169,13 +171,27 @@ impl Registry {
     fn unknown<'a>(&self, arguments: &Arguments, known: impl Iterator<Item = &'a str> + Clone) -> ParseError {
         let prefix = arguments.prefix();
         let instead = [
-            (self.servers.contains_key(prefix), "it is a kind of server"),
-            (self.clients.contains_key(prefix), "it is a kind of client"),
-            (self.datagrams.contains_key(prefix), "it is a kind of datagram endpoint"),
+            (find(&self.servers, prefix).is_some(), "it is a kind of server"),
+            (find(&self.clients, prefix).is_some(), "it is a kind of client"),
+            (find(&self.datagrams, prefix).is_some(), "it is a kind of datagram endpoint"),
         ];
         let instead = instead.into_iter().find(|(is_known, _)| *is_known).map(|(_, instead)| instead);
         arguments.unknown_prefix(known, instead)
     }
+}
+
+fn find<'a, E: ?Sized>(kinds: &'a Kinds<E>, prefix: &str) -> Option<&'a Parser<E>> {
+    kinds.iter().find(|(name, _)| name == prefix).map(|(_, parser)| parser)
+}
+
+fn names<E: ?Sized>(kinds: &Kinds<E>) -> impl Iterator<Item = &str> + Clone {
+    kinds.iter().map(|(name, _)| name.as_str())
+}
+
+fn register<E: ?Sized>(kinds: &mut Kinds<E>, prefix: String, parser: Parser<E>) {
+    kinds.retain(|(name, _)| *name != prefix);
+    let place = kinds.partition_point(|(name, _)| *name < prefix);
+    kinds.insert(place, (prefix, parser));
 }
 
 /// Contains the built-in kinds, listed in the table of [the module](super).

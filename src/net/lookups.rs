@@ -10,7 +10,7 @@
 //!   look-up that hangs therefore never occupies a second thread, however often its name is
 //!   requested.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Instant;
+use crate::numbered::Numbered;
 
 /// Callback for the outcome of a look-up.
 pub(crate) type Answer = Box<dyn FnOnce(LookedUp) + Send>;
@@ -106,8 +107,8 @@ pub(crate) struct Lookups {
     max_asked: usize,
     asked: usize,
     /// Waiting look-ups by number, which is the order in which they start.
-    waiting: BTreeMap<u64, Lookup>,
-    running: BTreeMap<u64, Lookup>,
+    waiting: Numbered<Lookup>,
+    running: Numbered<Lookup>,
     /// Numbers of waiting and running look-ups, by name in lower case.
     by_name: HashMap<Arc<str>, u64>,
     count: u64,
@@ -115,7 +116,7 @@ pub(crate) struct Lookups {
 
 struct Lookup {
     name: Arc<str>,
-    askers: BTreeMap<u64, (u16, Answer)>,
+    askers: Numbered<(u16, Answer)>,
     /// Start time, while the look-up runs.
     began: Option<Instant>,
 }
@@ -126,8 +127,8 @@ impl Lookups {
             max_running: max_running.max(1),
             max_asked,
             asked: 0,
-            waiting: BTreeMap::new(),
-            running: BTreeMap::new(),
+            waiting: Numbered::new(),
+            running: Numbered::new(),
             by_name: HashMap::new(),
             count: 0,
         }
@@ -143,15 +144,14 @@ impl Lookups {
         let asker = self.count;
         let name: Arc<str> = host.to_ascii_lowercase().into();
         let number = *self.by_name.entry(Arc::clone(&name)).or_insert(asker);
-        let lookup = match self.running.get_mut(&number) {
-            Some(running) => running,
-            None => self.waiting.entry(number).or_insert_with(|| Lookup {
-                name,
-                askers: BTreeMap::new(),
-                began: None,
-            }),
-        };
-        lookup.askers.insert(asker, (port, answer));
+        match self.running.get_mut(number).or_else(|| self.waiting.get_mut(number)) {
+            Some(known) => drop(known.askers.insert(asker, (port, answer))),
+            None => {
+                let mut askers = Numbered::new();
+                askers.insert(asker, (port, answer));
+                self.waiting.insert(number, Lookup { name, askers, began: None });
+            }
+        }
         Ok(LookupId { lookup: number, asker })
     }
 
@@ -171,7 +171,7 @@ impl Lookups {
     /// Ends a running look-up. Returns its start time and the callbacks to answer, with their
     /// ports.
     pub(crate) fn finish(&mut self, number: u64) -> Option<(Instant, Vec<(u16, Answer)>)> {
-        let lookup = self.running.remove(&number)?;
+        let lookup = self.running.remove(number)?;
         self.by_name.remove(&lookup.name);
         self.asked -= lookup.askers.len();
         Some((lookup.began?, lookup.askers.into_values().collect()))
@@ -179,15 +179,15 @@ impl Lookups {
 
     /// Cancels a request and returns its answer callback. `None` when the request is over.
     pub(crate) fn cancel(&mut self, id: LookupId) -> Option<Answer> {
-        let lookup = match self.running.get_mut(&id.lookup) {
+        let lookup = match self.running.get_mut(id.lookup) {
             Some(running) => running,
-            None => self.waiting.get_mut(&id.lookup)?,
+            None => self.waiting.get_mut(id.lookup)?,
         };
-        let (_, answer) = lookup.askers.remove(&id.asker)?;
+        let (_, answer) = lookup.askers.remove(id.asker)?;
         self.asked -= 1;
         if lookup.askers.is_empty() && lookup.began.is_none() {
             let name = Arc::clone(&lookup.name);
-            self.waiting.remove(&id.lookup);
+            self.waiting.remove(id.lookup);
             self.by_name.remove(&name);
         }
         Some(answer)
@@ -195,11 +195,11 @@ impl Lookups {
 
     /// The progress of a request.
     pub(crate) fn progress(&self, id: LookupId) -> LookupProgress {
-        let asks = |lookup: &&Lookup| lookup.askers.contains_key(&id.asker);
-        if self.waiting.get(&id.lookup).filter(asks).is_some() {
+        let asks = |lookup: &&Lookup| lookup.askers.contains(id.asker);
+        if self.waiting.get(id.lookup).filter(asks).is_some() {
             return LookupProgress::Waiting;
         }
-        let running = self.running.get(&id.lookup).filter(asks);
+        let running = self.running.get(id.lookup).filter(asks);
         running.and_then(|lookup| lookup.began).map_or(LookupProgress::Over, LookupProgress::Running)
     }
 

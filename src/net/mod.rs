@@ -362,7 +362,7 @@ impl Token {
         Token(bits)
     }
 
-    fn bits(self) -> u64 {
+    pub(crate) fn bits(self) -> u64 {
         self.0
     }
 }

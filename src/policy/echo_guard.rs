@@ -1,6 +1,6 @@
 //! Protection against reply loops between UDP services that answer every datagram.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ use crate::{Address, DatagramTransport, Instant};
 /// ```
 #[derive(Debug, Default)]
 pub struct EchoGuard {
-    senders: BTreeMap<SocketAddr, Sender>,
+    senders: HashMap<SocketAddr, Sender>,
     refused: u64,
 }
 

@@ -1,7 +1,7 @@
 //! Traffic counters, per connection and in total.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::{ConnectionId, Factory, Layer, LayerContext, Layered, Reactor, Reason, layered};
@@ -23,7 +23,7 @@ pub struct TrafficCounter(Rc<Counters>);
 struct Counters {
     total: Cell<ByteCounts>,
     connections: Cell<u64>,
-    open: RefCell<BTreeMap<ConnectionId, Rc<Cell<ByteCounts>>>>,
+    open: RefCell<HashMap<ConnectionId, Rc<Cell<ByteCounts>>>>,
 }
 
 impl TrafficCounter {
@@ -49,7 +49,10 @@ impl TrafficCounter {
 
     /// Byte counts of all open connections, ordered by id.
     pub fn open(&self) -> Vec<(ConnectionId, ByteCounts)> {
-        self.0.open.borrow().iter().map(|(id, counts)| (*id, counts.get())).collect()
+        let counts = |(id, counts): (&ConnectionId, &Rc<Cell<ByteCounts>>)| (*id, counts.get());
+        let mut open: Vec<_> = self.0.open.borrow().iter().map(counts).collect();
+        open.sort_unstable_by_key(|(id, _)| *id);
+        open
     }
 }
 

@@ -1,7 +1,7 @@
 //! A channel in which each receiver gets each value.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::mem;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::SendError;
+use crate::numbered::Numbered;
 
 /// Creates a channel in which each receiver gets each value that is sent after it was made. Neither
 /// half can be sent to another thread. (tokio: [`broadcast::channel`][tokio].)
@@ -46,7 +47,7 @@ pub fn broadcast<T: Clone>(capacity: usize) -> (BroadcastSender<T>, BroadcastRec
         senders: 1,
         receivers: 0,
         last_id: 0,
-        waiting: BTreeMap::new(),
+        waiting: Numbered::new(),
     };
     let sender = BroadcastSender { state: Rc::new(RefCell::new(state)) };
     let receiver = sender.subscribe();
@@ -85,7 +86,7 @@ struct State<T> {
     receivers: usize,
     last_id: u64,
     /// Receivers that wait, by id.
-    waiting: BTreeMap<u64, Waker>,
+    waiting: Numbered<Waker>,
 }
 
 struct Slot<T> {
@@ -227,7 +228,7 @@ struct LeaveOnDrop<'a, T> {
 
 impl<T> Drop for LeaveOnDrop<'_, T> {
     fn drop(&mut self) {
-        let waker = self.state.borrow_mut().waiting.remove(&self.id);
+        let waker = self.state.borrow_mut().waiting.remove(self.id);
         drop(waker);
     }
 }

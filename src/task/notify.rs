@@ -1,12 +1,13 @@
 //! Wake-ups between tasks, without a value.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+
+use crate::numbered::Numbered;
 
 /// Wakes tasks that wait for a change of state that they share. Tasks share it in an
 /// [`Rc`](std::rc::Rc). (tokio: [`Notify`][tokio]; asyncio: `Condition`, without its lock.)
@@ -50,9 +51,9 @@ struct State {
     /// Number of calls of `notify_waiters`.
     broadcasts: u64,
     /// Waiting futures by ticket. Tickets ascend, so the first has waited longest.
-    waiting: BTreeMap<u64, Waker>,
+    waiting: Numbered<Waker>,
     /// Futures that `notify_one` chose and that have not been polled since.
-    chosen: BTreeSet<u64>,
+    chosen: Numbered<()>,
     last_ticket: u64,
 }
 
@@ -67,7 +68,7 @@ impl Notify {
         let mut state = self.state.borrow_mut();
         let waker = match state.waiting.pop_first() {
             Some((ticket, waker)) => {
-                state.chosen.insert(ticket);
+                state.chosen.insert(ticket, ());
                 Some(waker)
             }
             None => {
@@ -123,7 +124,7 @@ impl Future for Notified<'_> {
             return Poll::Ready(());
         }
         let mut state = self.notify.state.borrow_mut();
-        let chosen = self.ticket.is_some_and(|ticket| state.chosen.remove(&ticket));
+        let chosen = self.ticket.is_some_and(|ticket| state.chosen.remove(ticket).is_some());
         let notified = chosen
             || state.broadcasts != self.broadcasts
             || (self.ticket.is_none() && mem::take(&mut state.permit));
@@ -136,7 +137,7 @@ impl Future for Notified<'_> {
             state.last_ticket += 1;
             state.last_ticket
         });
-        let before = match state.waiting.get(&ticket) {
+        let before = match state.waiting.get(ticket) {
             Some(known) if known.will_wake(context.waker()) => None,
             _ => state.waiting.insert(ticket, context.waker().clone()),
         };
@@ -152,10 +153,10 @@ impl Drop for Notified<'_> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
         let mut state = self.notify.state.borrow_mut();
-        let (waker, chosen) = (state.waiting.remove(&ticket), state.chosen.remove(&ticket));
+        let (waker, chosen) = (state.waiting.remove(ticket), state.chosen.remove(ticket));
         drop(state);
         drop(waker);
-        if chosen {
+        if chosen.is_some() {
             self.notify.notify_one();
         }
     }

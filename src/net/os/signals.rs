@@ -4,7 +4,6 @@
 //! that watches a signal receives it. A signal that no reactor watches any more has its default
 //! action again, so that Ctrl-C ends a program whose reactor has finished.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,12 +108,15 @@ impl Handling {
 }
 
 fn process_wide<R>(signal: Signal, change: impl FnOnce(&mut Handling) -> io::Result<R>) -> io::Result<R> {
-    static HANDLING: Mutex<BTreeMap<Signal, Handling>> = Mutex::new(BTreeMap::new());
+    static HANDLING: Mutex<Vec<(Signal, Handling)>> = Mutex::new(Vec::new());
     let mut all = HANDLING.lock().unwrap_or_else(PoisonError::into_inner);
-    match all.entry(signal) {
-        std::collections::btree_map::Entry::Occupied(mut known) => change(known.get_mut()),
-        std::collections::btree_map::Entry::Vacant(unknown) => {
-            change(unknown.insert(Handling::install(signal)?))
+    match all.iter_mut().find(|(known, _)| *known == signal) {
+        Some((_, handling)) => change(handling),
+        None => {
+            let mut handling = Handling::install(signal)?;
+            let changed = change(&mut handling);
+            all.push((signal, handling));
+            changed
         }
     }
 }

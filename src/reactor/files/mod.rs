@@ -12,8 +12,6 @@ mod programs;
 mod read;
 mod watch;
 
-use std::collections::BTreeMap;
-
 pub use self::append::AppendFile;
 pub use self::error::{FileAction, FileError, FileFault};
 pub use self::operation::{
@@ -26,6 +24,7 @@ pub use self::watch::{FileChange, FileWatch, WatchFile, watch};
 use self::job::{CloseJob, Job, Outcome, Program, Reporter};
 use self::operation::{Label, Retry};
 use crate::net::files::FileNumber;
+use crate::numbered::Numbered;
 use crate::reactor::turn::lifecycle::RunState;
 use crate::reactor::{CallbackKind, Reactor};
 
@@ -33,8 +32,8 @@ use crate::reactor::{CallbackKind, Reactor};
 #[derive(Default)]
 pub(in crate::reactor) struct Files {
     /// Accepted operations by number.
-    pending: BTreeMap<u64, Pending>,
-    watches: BTreeMap<u64, watch::Watch>,
+    pending: Numbered<Pending>,
+    watches: Numbered<watch::Watch>,
     /// The number of open files that the program holds.
     open: usize,
     count: u64,
@@ -97,7 +96,7 @@ impl Reactor {
     fn run_program(&mut self, number: u64, program: Box<dyn Program>) -> Result<(), FileError> {
         let job = Job::new(program, self.reporter(number));
         self.net.run_file_job(Box::new(job)).map_err(|source| {
-            let pending = self.threads.files.pending.remove(&number);
+            let pending = self.threads.files.pending.remove(number);
             let fault = FileFault::System { call: "pthread_create", source };
             // The callback is dropped by the caller's closure, outside of this call.
             match pending {
@@ -112,7 +111,7 @@ impl Reactor {
         if matches!(outcome, Err(FileFault::Locked)) && self.retry_lock_later(number) {
             return;
         }
-        if let Some(Pending { label, done, .. }) = self.threads.files.pending.remove(&number) {
+        if let Some(Pending { label, done, .. }) = self.threads.files.pending.remove(number) {
             self.call(CallbackKind::FileResult, |reactor| done(reactor, label, outcome));
         }
     }

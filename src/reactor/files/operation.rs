@@ -543,7 +543,7 @@ impl Reactor {
                 let lock = retry.program();
                 // A graceful stop does not wait for a lock that others hold.
                 let number = self.accept_operation(label, false, done)?;
-                if let Some(pending) = self.threads.files.pending.get_mut(&number) {
+                if let Some(pending) = self.threads.files.pending.get_mut(number) {
                     pending.retry = Some(retry);
                 }
                 self.run_program(number, lock)
@@ -554,7 +554,7 @@ impl Reactor {
     /// Plans the next try of a lock. Returns `false` when its time is over.
     pub(super) fn retry_lock_later(&mut self, number: u64) -> bool {
         let now = self.now();
-        let Some(pending) = self.threads.files.pending.get_mut(&number) else { return false };
+        let Some(pending) = self.threads.files.pending.get_mut(number) else { return false };
         let Some(until) = pending.retry.as_ref().and_then(|retry| retry.until) else { return false };
         if now >= until {
             return false;
@@ -566,7 +566,7 @@ impl Reactor {
     }
 
     fn retry_lock(&mut self, number: u64) {
-        let pending = self.threads.files.pending.get(&number);
+        let pending = self.threads.files.pending.get(number);
         let Some(lock) = pending.and_then(|pending| pending.retry.as_ref()).map(Retry::program) else {
             return;
         };

@@ -100,7 +100,7 @@ pub struct FileWatch(u64);
 impl FileWatch {
     /// Ends the watch and drops its callback. Returns `false` when it has ended before.
     pub fn stop(self, reactor: &mut Reactor) -> bool {
-        let watch = reactor.threads.files.watches.remove(&self.0);
+        let watch = reactor.threads.files.watches.remove(self.0);
         let stopped = watch.is_some();
         if let Some(next) = watch.as_ref().and_then(|watch| watch.next) {
             // Not active while a look is in progress.
@@ -187,7 +187,7 @@ impl fmt::Display for Watch {
 impl Reactor {
     /// Takes a look at a watched file.
     fn look_at_file(&mut self, number: u64) {
-        let Some(watch) = self.threads.files.watches.get(&number) else { return };
+        let Some(watch) = self.threads.files.watches.get(number) else { return };
         if !matches!(self.lifecycle.state, RunState::New | RunState::Starting | RunState::Running) {
             // The stop waits for nothing new.
             return;
@@ -205,24 +205,24 @@ impl Reactor {
     }
 
     fn look_later(&mut self, number: u64) {
-        let Some(watch) = self.threads.files.watches.get(&number) else { return };
+        let Some(watch) = self.threads.files.watches.get(number) else { return };
         let at = self.now() + watch.file.interval;
         let call = move |reactor: &mut Reactor| reactor.look_at_file(number);
         let next = self.timers.set(at, TimedCall::Reactor(Box::new(call)));
-        if let Some(watch) = self.threads.files.watches.get_mut(&number) {
+        if let Some(watch) = self.threads.files.watches.get_mut(number) {
             watch.next = Some(next);
         }
     }
 
     fn file_looked_at(&mut self, number: u64, look: Result<Metadata, FileError>) {
-        let Some(watch) = self.threads.files.watches.get_mut(&number) else { return };
+        let Some(watch) = self.threads.files.watches.get_mut(number) else { return };
         if let Some(change) = watch.seen.change(look)
             && let Some(mut callback) = watch.callback.take()
         {
             self.call(CallbackKind::FileChange, |reactor| {
                 callback(reactor, change);
                 // Dropped here if the watch was stopped meanwhile.
-                if let Some(watch) = reactor.threads.files.watches.get_mut(&number) {
+                if let Some(watch) = reactor.threads.files.watches.get_mut(number) {
                     watch.callback = Some(callback);
                 }
             });

@@ -1,6 +1,5 @@
 //! Pending look-ups: requests, timeouts and the delivery of answers.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use crate::net::zone::Literal;
 use crate::net::{Instant, LookupId, LookupProgress, NameError, Token};
+use crate::numbered::Numbered;
 use crate::reactor::connect::tcp::check_host;
 use crate::reactor::resolve::answers::Answers;
 use crate::reactor::resolve::system::SystemResolver;
@@ -46,7 +46,7 @@ pub(crate) struct PendingLookups {
     resolver: Option<Rc<dyn Resolve>>,
     /// The crate's default resolver is made when the first name is looked up.
     default_is_due: bool,
-    pending: BTreeMap<u64, Pending>,
+    pending: Numbered<Pending>,
     count: u64,
 }
 
@@ -63,7 +63,8 @@ struct Pending {
     timer: Option<DelayedCall>,
     /// The addresses so far, in order.
     found: Vec<SocketAddr>,
-    seen: BTreeSet<SocketAddr>,
+    /// The same, sorted.
+    seen: Vec<SocketAddr>,
     /// The order of the addresses has no meaning.
     unordered: bool,
     /// An address of another family was found.
@@ -213,7 +214,7 @@ impl Reactor {
         let limit = query.timeout;
         let lookup = self.start_lookup(query, receiver)?;
         let timer = self.timers.set(self.now() + limit, TimedCall::LookupTimeout(lookup));
-        match self.threads.lookups.pending.get_mut(&lookup.0) {
+        match self.threads.lookups.pending.get_mut(lookup.0) {
             Some(pending) => pending.timer = Some(timer),
             None => drop(self.timers.cancel(timer)),
         }
@@ -247,7 +248,7 @@ impl Reactor {
             began: now,
             timer: None,
             found: Vec::new(),
-            seen: BTreeSet::new(),
+            seen: Vec::new(),
             unordered: false,
             other_family: false,
             ttl: None,
@@ -274,7 +275,7 @@ impl Reactor {
                 let query = &query;
                 let ask = move |reactor: &mut Reactor| resolver.resolve(reactor, query, answers);
                 self.catch_panic(CallbackKind::Resolve, ask).unwrap_or_else(|panic| {
-                    if let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) {
+                    if let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) {
                         pending.panicked = Some(panic.message);
                     }
                     Ok(())
@@ -300,7 +301,7 @@ impl Reactor {
 
     /// Notes the request to the driver, for its progress and its cancellation.
     pub(in crate::reactor) fn set_system_lookup(&mut self, lookup: Lookup, id: LookupId) {
-        match self.threads.lookups.pending.get_mut(&lookup.0) {
+        match self.threads.lookups.pending.get_mut(lookup.0) {
             Some(pending) => pending.system = Some(id),
             None => self.net.cancel_lookup(id),
         }
@@ -308,7 +309,7 @@ impl Reactor {
 
     /// Registers a call for the cancellation of a look-up. It is queued if that has happened.
     pub(in crate::reactor) fn on_lookup_cancelled(&mut self, lookup: Lookup, call: OnCancel) {
-        match self.threads.lookups.pending.get_mut(&lookup.0) {
+        match self.threads.lookups.pending.get_mut(lookup.0) {
             Some(pending) => pending.on_cancel.push(call),
             None => self.queues.callbacks.push(Callback::Call(call)),
         }
@@ -316,7 +317,7 @@ impl Reactor {
 
     /// Removes a pending request.
     fn remove_lookup(&mut self, lookup: Lookup) -> Option<Pending> {
-        let pending = self.threads.lookups.pending.remove(&lookup.0)?;
+        let pending = self.threads.lookups.pending.remove(lookup.0)?;
         if let Some(id) = pending.system {
             self.net.cancel_lookup(id);
         }
@@ -343,7 +344,7 @@ impl Reactor {
 
     /// Handles an answer of a resolver.
     pub(in crate::reactor) fn answered(&mut self, lookup: Lookup, message: Message) {
-        let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) else { return };
+        let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) else { return };
         if let Some(began) = message.began {
             pending.began = began;
         }
@@ -360,7 +361,7 @@ impl Reactor {
 
     /// Delivers addresses of a look-up that goes on.
     fn deliver(&mut self, lookup: Lookup, addresses: Vec<SocketAddr>, ttl: Option<Duration>) {
-        let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) else { return };
+        let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) else { return };
         let (began, unordered) = (pending.began, pending.unordered);
         match pending.receiver.take() {
             Some(Receiver::Answers(mut on_answer)) => {
@@ -371,7 +372,7 @@ impl Reactor {
                 let answer = Answer::Addresses { addresses, ttl };
                 let call = |reactor: &mut Reactor| on_answer(reactor, answer);
                 let panicked = self.run_user_code(CallbackKind::ThreadResult, None, call).is_err();
-                match self.threads.lookups.pending.get_mut(&lookup.0) {
+                match self.threads.lookups.pending.get_mut(lookup.0) {
                     Some(pending) if !panicked => pending.receiver = Some(Receiver::Answers(on_answer)),
                     _ => {
                         self.abandon_lookup(lookup);
@@ -397,7 +398,7 @@ impl Reactor {
         failure: Option<Reason>,
     ) {
         let each = matches!(
-            self.threads.lookups.pending.get(&lookup.0),
+            self.threads.lookups.pending.get(lookup.0),
             Some(Pending { receiver: Some(Receiver::Answers(_)), .. })
         );
         if each && !addresses.is_empty() {
@@ -446,7 +447,7 @@ impl Reactor {
     /// side was busy.
     pub(in crate::reactor) fn overdue_lookup(&mut self, lookup: Lookup, limit: Duration) -> Overdue {
         let now = self.now();
-        let Some(pending) = self.threads.lookups.pending.get(&lookup.0) else { return Overdue::Until(now) };
+        let Some(pending) = self.threads.lookups.pending.get(lookup.0) else { return Overdue::Until(now) };
         let host = pending.query.host.clone();
         let progress = match pending.system {
             Some(id) => self.net.lookup_progress(id),
@@ -467,17 +468,17 @@ impl Reactor {
 
     /// Handles the timeout of a look-up that has its own.
     pub(in crate::reactor) fn lookup_timed_out(&mut self, lookup: Lookup) {
-        let Some(pending) = self.threads.lookups.pending.get(&lookup.0) else { return };
+        let Some(pending) = self.threads.lookups.pending.get(lookup.0) else { return };
         let limit = pending.query.timeout;
         match self.overdue_lookup(lookup, limit) {
             Overdue::Until(at) => {
                 let timer = self.timers.set(at, TimedCall::LookupTimeout(lookup));
-                if let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) {
+                if let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) {
                     pending.timer = Some(timer);
                 }
             }
             Overdue::Failed(reason) => {
-                if let Some(pending) = self.threads.lookups.pending.get_mut(&lookup.0) {
+                if let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) {
                     for call in std::mem::take(&mut pending.on_cancel) {
                         self.queues.callbacks.push(Callback::Call(call));
                     }
@@ -508,7 +509,8 @@ impl Pending {
             }
             if !self.query.family.contains(address) {
                 self.other_family = true;
-            } else if self.seen.insert(address) {
+            } else if let Err(place) = self.seen.binary_search(&address) {
+                self.seen.insert(place, address);
                 fresh.push(address);
             }
         }

@@ -1,6 +1,5 @@
 //! The files of the operating system, for jobs on threads.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -16,6 +15,7 @@ use crate::net::files::{
     Access, Create, DirEntry, Disk, FileJob, FileKind, FileNumber, Metadata, OpenFile, Step,
 };
 use crate::net::os::threads::Requeue;
+use crate::numbered::Numbered;
 
 /// The open files of one process. Clones share them.
 #[derive(Clone, Default)]
@@ -24,7 +24,7 @@ pub(in crate::net::os) struct OsDisk(Arc<Mutex<OpenFiles>>);
 #[derive(Default)]
 struct OpenFiles {
     /// Files are shared with the threads that use them.
-    open: BTreeMap<u64, Arc<File>>,
+    open: Numbered<Arc<File>>,
     count: u64,
 }
 
@@ -51,7 +51,7 @@ impl OsDisk {
 
     fn file(&self, file: FileNumber) -> io::Result<Arc<File>> {
         let open = self.lock_table();
-        open.open.get(&file.0).cloned().ok_or_else(|| Errno::BADF.into())
+        open.open.get(file.0).cloned().ok_or_else(|| Errno::BADF.into())
     }
 }
 
@@ -88,7 +88,7 @@ impl Disk for OsDisk {
     }
 
     fn close(&mut self, file: FileNumber) {
-        let closed = self.lock_table().open.remove(&file.0);
+        let closed = self.lock_table().open.remove(file.0);
         // Dropped without the table's lock: a close may block.
         drop(closed);
     }

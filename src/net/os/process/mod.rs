@@ -13,7 +13,6 @@ pub(crate) mod notify;
 mod spawn_fault;
 pub(super) mod standard_streams;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -29,11 +28,12 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 pub(crate) use self::inherited::adopt_inherited_fd;
 use self::spawn_fault::fault_of;
 use crate::net::{ChildStream, ExitReason, ProcessSignal, SpawnError, SpawnProcess, TerminalSize, Token};
+use crate::numbered::Numbered;
 
 /// The children that have not been waited for, and those that the reactor still has a token for.
 #[derive(Default)]
 pub(super) struct Children {
-    running: BTreeMap<Token, Running>,
+    running: Numbered<Running>,
 }
 
 struct Running {
@@ -286,30 +286,23 @@ fn number(child: &Child) -> io::Result<Pid> {
 
 impl Children {
     pub(super) fn insert(&mut self, process: Token, spawned: SpawnedChild) {
-        self.running.insert(process, spawned.running);
+        self.running.insert(process.bits(), spawned.running);
     }
 
     /// Waits for a child for at most `timeout`. `None` while it runs.
     pub(super) fn wait(&mut self, process: Token, timeout: Duration) -> io::Result<Option<ExitReason>> {
-        let running = self.running.get_mut(&process).ok_or(io::ErrorKind::NotFound)?;
+        let running = self.running.get_mut(process.bits()).ok_or(io::ErrorKind::NotFound)?;
         running.wait(timeout)
     }
 
     pub(super) fn signal(&mut self, process: Token, signal: ProcessSignal) -> io::Result<()> {
-        let running = self.running.get(&process).ok_or(io::ErrorKind::NotFound)?;
+        let running = self.running.get(process.bits()).ok_or(io::ErrorKind::NotFound)?;
         running.signal(signal)
     }
 
     /// Forgets a child. A running child is left alone, and a thread reaps it when it exits.
     pub(super) fn forget(&mut self, process: Token) -> bool {
-        let found = self.running.remove(&process);
-        let is_one = found.is_some();
-        if let Some(Running { mut child, ended: false, .. }) = found {
-            let wait = move || drop(child.wait());
-            // Without a thread, the child stays a zombie until this process ends.
-            let _ = thread::Builder::new().name("twistor-child".to_owned()).spawn(wait);
-        }
-        is_one
+        self.running.remove(process.bits()).map(Running::leave_alone).is_some()
     }
 }
 
@@ -345,6 +338,15 @@ impl Running {
             (false, End::Pipe(_)) => rustix::process::kill_process(number, signal)?,
         }
         Ok(())
+    }
+
+    /// Leaves a running child to a thread, which reaps it when it exits.
+    fn leave_alone(self) {
+        if let Running { mut child, ended: false, .. } = self {
+            let wait = move || drop(child.wait());
+            // Without a thread, the child stays a zombie until this process ends.
+            let _ = thread::Builder::new().name("twistor-child".to_owned()).spawn(wait);
+        }
     }
 
     /// Kills the child and waits for it.
@@ -387,8 +389,8 @@ impl Drop for Children {
         for running in self.running.values_mut().filter(|running| running.kill && !running.ended) {
             running.finish(KILL_TIMEOUT);
         }
-        while let Some(process) = self.running.first_key_value().map(|(process, _)| *process) {
-            self.forget(process);
+        while let Some((_, running)) = self.running.pop_first() {
+            running.leave_alone();
         }
     }
 }
