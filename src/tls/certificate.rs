@@ -42,7 +42,7 @@ pub struct Certificate {
     /// Whether it is the certificate of a CA.
     pub is_ca: bool,
     /// SHA-256 hash of the whole certificate, as browsers show it. `None` if the certificate was
-    /// parsed outside of a connection.
+    /// parsed outside of a connection, or if the crypto provider has no SHA-256.
     pub fingerprint: Option<[u8; 32]>,
     /// SHA-256 hash of the public key (SPKI), as in
     /// [`ClientTls::pinned_keys`](crate::tls::ClientTls::pinned_keys). `None` if the certificate

@@ -142,8 +142,7 @@ impl TlsConnector {
     pub fn new(options: ClientTls) -> Result<TlsConnector, TlsConfigError> {
         let provider = chosen(options.provider)?;
         let bad_provider = |error: rustls::Error| TlsConfigError::Provider(error.to_string());
-        let hash = Sha256::of_provider(&provider)
-            .ok_or_else(|| TlsConfigError::Provider("it has no cipher suite with SHA-256".into()))?;
+        let hash = Sha256::of_provider(&provider);
         let chain = match options.roots.load()? {
             Some(roots) => {
                 let verifier =
@@ -161,6 +160,10 @@ impl TlsConnector {
             }
             None => None,
         };
+        if hash.is_none() && !options.pinned_keys.is_empty() {
+            let why = "it has no cipher suite with SHA-256, which pinned keys need";
+            return Err(TlsConfigError::Provider(why.into()));
+        }
         let enforced = options.verification == Verification::Enforced;
         let checks_dates = enforced && chain.is_some();
         let algorithms = provider.signature_verification_algorithms;

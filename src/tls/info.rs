@@ -50,7 +50,7 @@ pub struct TlsInfo {
     pub(super) alpn: Option<Box<[u8]>>,
     pub(super) server_name: Option<Box<str>>,
     pub(super) chain: Option<Arc<[CertificateDer<'static>]>>,
-    pub(super) hash: Sha256,
+    pub(super) hash: Option<Sha256>,
 }
 
 impl TlsInfo {
@@ -75,12 +75,12 @@ impl TlsInfo {
     /// The peer's own certificate, parsed.
     #[doc(alias("getPeerCertificate", "getpeercert"))]
     pub fn certificate(&self) -> Option<Result<Certificate, MalformedCertificate>> {
-        self.chain().first().map(|own| Certificate::read(own, Some(self.hash)))
+        self.chain().first().map(|own| Certificate::read(own, self.hash))
     }
 
     /// All certificates that the peer has sent, parsed, its own first.
     pub fn certificates(&self) -> impl Iterator<Item = Result<Certificate, MalformedCertificate>> {
-        self.chain().iter().map(|certificate| Certificate::read(certificate, Some(self.hash)))
+        self.chain().iter().map(|certificate| Certificate::read(certificate, self.hash))
     }
 }
 

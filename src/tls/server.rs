@@ -152,8 +152,7 @@ impl TlsAcceptor {
     /// - [`TlsConfigError::NoProvider`], [`TlsConfigError::Provider`]
     pub fn new(options: ServerTls) -> Result<TlsAcceptor, TlsConfigError> {
         let provider = chosen(options.provider)?;
-        let hash = Sha256::of_provider(&provider)
-            .ok_or_else(|| TlsConfigError::Provider("it has no cipher suite with SHA-256".into()))?;
+        let hash = Sha256::of_provider(&provider);
         let (roots, optional) = match &options.client_certificates {
             ClientCertificates::None => (None, false),
             ClientCertificates::Optional(roots) => (Some(roots.load()?), true),

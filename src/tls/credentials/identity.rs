@@ -94,6 +94,11 @@ impl Identity {
         &self.chain
     }
 
+    /// The private key, in DER.
+    pub fn private_key(&self) -> &PrivateKeyDer<'static> {
+        &self.key
+    }
+
     /// The certificate of the key, parsed.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use rustls::{Connection, HandshakeKind};
 
 use crate::net::Instant;
 use crate::tls::clock::with_clock;
+use crate::tls::error::sorted;
 use crate::tls::layer::role::{Limits, Role};
 use crate::tls::layer::{Session, date_problem, process, send_records};
 use crate::tls::verify::{Findings, take_findings};
@@ -67,20 +68,24 @@ impl Handshake {
             let start = data.get(..SHOWN_START).unwrap_or(data).to_vec();
             return Err(TlsError::NotTls { start, mid_connection: self.role.is_mid_connection() });
         }
+        let limit = self.limits().max_handshake_bytes;
         while !data.is_empty() {
-            let before = data.len();
-            let processed = with_clock(&self.clock, || process(&mut self.connection, &mut data));
-            self.received += before - data.len();
+            let allowed = data.len().min(limit.saturating_sub(self.received));
+            if allowed == 0 {
+                return Err(TlsError::HandshakeTooLarge(limit));
+            }
+            let mut part = data.get(..allowed).unwrap_or(data);
+            let processed = with_clock(&self.clock, || process(&mut self.connection, &mut part));
+            let taken = allowed - part.len();
+            self.received += taken;
+            data = data.get(taken..).unwrap_or_default();
             self.keep(take_findings());
             send_records(&mut self.connection, below);
-            processed?;
+            // An error behind the end of the handshake is one of the session.
             if !self.connection.is_handshaking() {
                 return Ok(Some(data));
             }
-            let limit = self.limits().max_handshake_bytes;
-            if self.received > limit {
-                return Err(TlsError::HandshakeTooLarge(limit));
-            }
+            processed?;
         }
         Ok(None)
     }
@@ -119,7 +124,8 @@ impl Handshake {
             session.close(below);
         }
         // Data may have come with the last message of the handshake.
-        let state = session.connection.process_new_packets().map_err(TlsError::Protocol);
+        let state = session.connection.process_new_packets();
+        let state = state.map_err(|error| sorted(error, None));
         session.pass_on(below, state)?;
         Ok(session)
     }

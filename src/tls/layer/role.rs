@@ -28,14 +28,14 @@ pub(in crate::tls) struct Limits {
 /// State of all connections of one configuration.
 pub(in crate::tls) struct Shared {
     pub(in crate::tls) limits: Limits,
-    pub(in crate::tls) hash: Sha256,
+    pub(in crate::tls) hash: Option<Sha256>,
     /// The chain of the last peer. Most clients connect to few servers: their connections share one
     /// copy of its certificates.
     last_chain: Mutex<Option<Arc<[CertificateDer<'static>]>>>,
 }
 
 impl Shared {
-    pub(in crate::tls) fn new(limits: Limits, hash: Sha256) -> Shared {
+    pub(in crate::tls) fn new(limits: Limits, hash: Option<Sha256>) -> Shared {
         Shared { limits, hash, last_chain: Mutex::new(None) }
     }
 

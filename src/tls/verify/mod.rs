@@ -55,7 +55,8 @@ pub(super) struct ServerVerifier {
     pub(super) pins: Vec<[u8; 32]>,
     /// Whether a certificate with a problem is refused.
     pub(super) enforced: bool,
-    pub(super) hash: Sha256,
+    /// There is one if keys are pinned.
+    pub(super) hash: Option<Sha256>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -74,11 +75,9 @@ impl ServerVerifier {
             let problem = problem_of(&error, end_entity, intermediates);
             return Err((error, problem));
         }
-        if self.pins.is_empty() {
-            return Ok(());
-        }
+        let Some(hash) = self.hash.filter(|_| !self.pins.is_empty()) else { return Ok(()) };
         let key = match ParsedCertificate::try_from(end_entity) {
-            Ok(parsed) => self.hash.of(parsed.subject_public_key_info().as_ref()),
+            Ok(parsed) => hash.of(parsed.subject_public_key_info().as_ref()),
             Err(error) => return Err((error, CertificateProblem::Malformed)),
         };
         match self.pins.contains(&key) {
