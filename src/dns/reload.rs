@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::dns::ResolverConfig;
 use crate::dns::engine::Engine;
 use crate::dns::system::{ConfigFile, FileStamp, NameServiceSwitch, NameSource, SystemConfig};
-use crate::net::files::{ConfigStamp, config_stamp, read_config};
+use crate::net::files::blocking::{ConfigStamp, config_stamp, read_config};
 use crate::net::os::interface_index;
 use crate::net::system::host_name;
 use crate::{Handle, Instant, Reactor};
