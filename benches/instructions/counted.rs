@@ -19,6 +19,7 @@ use twistor::sim::{Latency, Link, Simulation};
 use twistor::traffic::{self, Feed, FeedReader};
 use twistor::{ClientFactory, DelayedCall, Layer, Protocol, Reactor, Settings, Transport, layered, task};
 
+use super::secure;
 use super::support::Result;
 use super::support::tool;
 
@@ -39,12 +40,16 @@ pub enum Counted {
     Probe,
     /// A feed is read over a connection that is kept.
     Feed,
+    /// 64 bytes are echoed over TLS 1.3.
+    TlsMessage,
+    /// A connection with TLS 1.3 is accepted and closed.
+    TlsHandshake,
     /// Half of an echo between two hosts of a simulation.
     SimulatedMessage,
 }
 
 impl Counted {
-    pub const ALL: [Counted; 10] = [
+    pub const ALL: [Counted; 12] = [
         Counted::SetAndCancel,
         Counted::SetAndFire,
         Counted::SpawnAndAwait,
@@ -54,6 +59,8 @@ impl Counted {
         Counted::LayeredLine,
         Counted::Probe,
         Counted::Feed,
+        Counted::TlsMessage,
+        Counted::TlsHandshake,
         Counted::SimulatedMessage,
     ];
 
@@ -69,6 +76,8 @@ impl Counted {
             Counted::LayeredLine => "a line, echoed through a layer",
             Counted::Probe => "a probe of tcp:// by the monitor",
             Counted::Feed => "a reading of a feed over http://",
+            Counted::TlsMessage => "a message echoed over TLS",
+            Counted::TlsHandshake => "a TLS handshake of a server",
             Counted::SimulatedMessage => "a simulated message",
         }
     }
@@ -92,6 +101,7 @@ impl Counted {
             Counted::Line(together) => (50 / together).max(10),
             Counted::LayeredLine => 50,
             Counted::Probe | Counted::Feed => 100,
+            Counted::TlsMessage | Counted::TlsHandshake => 20,
             Counted::SimulatedMessage => 200,
         };
         if smoke { [few / 10, few / 5] } else { [few, few * 4] }
@@ -118,6 +128,8 @@ impl Counted {
                 Ok(())
             }),
             Counted::Feed => answer_requests(listener.accept()?.0),
+            Counted::TlsMessage => secure::send(listener, secure::CONNECTIONS, rounds),
+            Counted::TlsHandshake => secure::send(listener, rounds, 1),
             _ => Ok(()),
         }
     }
@@ -133,6 +145,8 @@ impl Counted {
             Counted::LayeredLine => echo_lines(peer, |factory| layered(factory, || Identity)),
             Counted::Probe => probe(rounds, peer),
             Counted::Feed => read_feed(rounds, peer),
+            Counted::TlsMessage => secure::echo(peer, secure::CONNECTIONS).map(|count| count * rounds as u64),
+            Counted::TlsHandshake => secure::echo(peer, rounds),
             Counted::SimulatedMessage => simulate(rounds),
         }
     }
@@ -153,7 +167,7 @@ const COUNT: &str = "--count";
 
 /// A reactor that looks at no clock between callbacks: valgrind makes all of them slow, and those that look slow are timed
 /// one by one.
-fn reactor() -> Result<Reactor> {
+pub(super) fn reactor() -> Result<Reactor> {
     Ok(Reactor::with_settings(Settings {
         slow_callback: None,
         handle_signals: false,

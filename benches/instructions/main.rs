@@ -7,6 +7,7 @@
 //! The tools' last reports stay in `target/tmp`; `callgrind_annotate` shows the instructions by function.
 
 mod counted;
+mod secure;
 #[path = "../support/mod.rs"]
 mod support;
 
