@@ -114,6 +114,8 @@ pub(super) fn sorted(error: rustls::Error, problem: Option<CertificateProblem>) 
         Tls::PeerIncompatible(why) => match why {
             PeerIncompatible::SupportedVersionsExtensionRequired
             | PeerIncompatible::Tls12NotOffered
+            // TLS 1.1 and older do not have the extension.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => TlsError::NoCommonVersion,
@@ -164,8 +166,7 @@ impl fmt::Display for TlsError {
                 }
             }
             TlsError::NoCommonVersion => f.write_str(
-                "no protocol version in common: this side speaks TLS 1.2 and 1.3, or less if min_version \
-                 says so",
+                "no protocol version in common: this side speaks TLS 1.2 and 1.3, or what min_version leaves",
             ),
             TlsError::NoCommonCipher => {
                 f.write_str("no cipher suite, key exchange or signature scheme in common")

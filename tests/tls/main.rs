@@ -18,6 +18,8 @@ mod configuration;
 mod end;
 mod handshake;
 mod not_tls;
+mod promises;
+mod real_peers;
 mod resumption;
 mod start_tls;
 mod streams;
