@@ -6,6 +6,7 @@
 //! | [`commands`] | the `twistor` command: options, output, exit codes |
 //! | [`framings`] | framings of your own, for handlers, tasks and tests; connections joined to one another |
 //! | [`embedding`] | a reactor inside another event loop; descriptors of other code |
+//! | [`tls`] | certificates, choices of the handshake, STARTTLS, tests |
 //! | [`several_cores`] | several reactors: one port, calls between threads |
 //! | [`testing`] | tests of protocols: test doubles, simulated networks, many seeds |
 //! | [`internals`] | how the loop works, drawn with the files on each path |
@@ -22,6 +23,10 @@ pub mod framings {}
 
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
+
+#[cfg(feature = "tls")]
+#[doc = include_str!("tls.md")]
+pub mod tls {}
 
 #[doc = include_str!("several_cores.md")]
 pub mod several_cores {}

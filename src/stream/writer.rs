@@ -119,7 +119,7 @@ impl StreamWriter {
     /// Dropping the future does not remove the layer. What is written meanwhile passes through it.
     ///
     /// # Errors
-    /// - [`StreamError::Lost`]: the connection has ended, for example because the layer has ended it.
+    /// - [`StreamError::Lost`]: the connection has ended, for example by the layer.
     /// - [`StreamError::UnexpectedEof`]: the peer has sent EOF already.
     /// - [`StreamError::NotAConnection`]: the stream is no connection, or `reader` belongs to
     ///   another one.

@@ -47,9 +47,9 @@
 //! | a fatal alert, a wrong record | the data before it, then `connection_lost` with [`TlsError`] | the same |
 //! | a reset | `connection_lost` with [`Reason::Lost`] | the same |
 //!
-//! - **Closing.** `lose_connection` sends the data, `close_notify` and FIN, and does not wait for the
-//!   peer's `close_notify` (RFC 8446, section 6.1). `lose_write_connection` closes one direction:
-//!   the other goes on, also with TLS 1.2. `abort_connection` sends no `close_notify`.
+//! - **Closing.** `lose_connection` sends the data, `close_notify` and FIN, and does not wait for
+//!   the peer's `close_notify` (RFC 8446, section 6.1). `lose_write_connection` closes one
+//!   direction: the other goes on, also with TLS 1.2. `abort_connection` sends no `close_notify`.
 //! - **Alerts** reach the peer before the connection goes.
 //! - **A client with TLS 1.3 is ready before the server has verified its certificate.** The refusal
 //!   is then a `connection_lost` with [`TlsError::Alert`], after `connection_made`.
@@ -60,14 +60,14 @@
 //!   error. Renegotiation is refused.
 //! - **Backpressure.** A layer keeps at most one incomplete record. Encrypted output counts for the
 //!   water marks like any other, and so does output that waits for the handshake.
-//! - **Dates** are compared with the [calendar time](crate::Reactor::system_time) of the reactor, so
-//!   that certificates expire in a simulation too. A resumed session is refused once the peer's
+//! - **Dates** are compared with the [calendar time](crate::Reactor::system_time) of the reactor,
+//!   so that certificates expire in a simulation too. A resumed session is refused once the peer's
 //!   certificate has expired.
 //!
 //! # Not supported
 //!
-//! Early data (0-RTT), encrypted ClientHello, raw public keys, OCSP verification, and versions before
-//! TLS 1.2.
+//! Early data (0-RTT), encrypted ClientHello, raw public keys, OCSP verification, and versions
+//! before TLS 1.2.
 //!
 //! # Crypto providers
 //!

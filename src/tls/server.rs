@@ -55,8 +55,8 @@ pub struct ServerTls {
     pub alpn: Vec<Vec<u8>>,
     /// The oldest version to accept. Default: TLS 1.2.
     pub min_version: TlsVersion,
-    /// Maximum number of sessions that are kept for resumption. 0 turns resumption off, unless there
-    /// is a ticketer. Default: 256.
+    /// Maximum number of sessions that are kept for resumption. 0 turns resumption off, unless
+    /// there is a ticketer. Default: 256.
     pub max_sessions: usize,
     /// Encrypts sessions into tickets, so that the clients keep them. Providers have one, such as
     /// `rustls::crypto::ring::Ticketer`. Default: none, sessions are kept here.

@@ -11,8 +11,8 @@ impl Transport<'_> {
     ///   waits for the handshake.
     /// - [`Protocol::layers_ready`](crate::Protocol::layers_ready) follows when the handshake is
     ///   completed. Until then the peer is not authenticated.
-    /// - **Plain text is never taken for encrypted input.** Input that was not delivered yet belongs
-    ///   to the handshake, and so do the bytes that a protocol gives back by
+    /// - **Plain text is never taken for encrypted input.** Input that was not delivered yet
+    ///   belongs to the handshake, and so do the bytes that a protocol gives back by
     ///   [`unread`](Transport::unread), as the framings do with all that follows the message that
     ///   they are at. If that is no TLS, the connection ends with
     ///   [`TlsError::NotTls`](crate::tls::TlsError::NotTls). A protocol with a buffer of its own

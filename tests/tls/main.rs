@@ -1,5 +1,4 @@
 //! TLS as a layer of a connection.
-#![cfg(feature = "tls")]
 
 #[path = "../support/modules.rs"]
 mod modules;

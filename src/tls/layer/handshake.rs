@@ -164,8 +164,8 @@ impl Handshake {
     }
 }
 
-/// Whether a byte can be the type of a record (RFC 8446, section 5.1), or the start of a ClientHello
-/// in the format of SSL 2.
+/// Whether a byte can be the type of a record (RFC 8446, section 5.1), or the start of a
+/// ClientHello in the format of SSL 2.
 fn may_start_record(byte: u8) -> bool {
     matches!(byte, 20..=23 | 0x80)
 }

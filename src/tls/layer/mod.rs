@@ -16,13 +16,14 @@ use crate::tls::{CertificateProblem, TlsError};
 use crate::{Layer, LayerContext, Reactor, Reason, WallClock};
 
 /// The layer that encrypts one connection. [`TlsConnector::layer`](crate::tls::TlsConnector::layer)
-/// and [`TlsAcceptor::layer`](crate::tls::TlsAcceptor::layer) make it. What a protocol above it sees
-/// is in the docs of [the module](crate::tls).
+/// and [`TlsAcceptor::layer`](crate::tls::TlsAcceptor::layer) make it. What a protocol above it
+/// sees is in the docs of [the module](crate::tls).
 #[doc(alias("TLSMemoryBIOProtocol", "SslStream", "TlsStream"))]
 pub struct TlsLayer {
     state: State,
 }
 
+#[expect(clippy::large_enum_variant, reason = "the layer is in a box, and its usual state is `Open`")]
 enum State {
     /// The layer was not started.
     New(Role),
