@@ -5,6 +5,7 @@
 //! | [`coming_from`] | names of Twisted, asyncio, tokio, mio and calloop, and their names here |
 //! | [`commands`] | the `twistor` command: options, output, exit codes |
 //! | [`framings`] | framings of your own, for handlers, tasks and tests; connections joined to one another |
+//! | [`files`] | files beside the loop: reloading, logs that survive crashes, simulated disks |
 //! | [`embedding`] | a reactor inside another event loop; descriptors of other code |
 //! | [`tls`] | certificates, choices of the handshake, STARTTLS, tests |
 //! | [`several_cores`] | several reactors: one port, calls between threads |
@@ -20,6 +21,9 @@ pub mod commands {}
 
 #[doc = include_str!("framings.md")]
 pub mod framings {}
+
+#[doc = include_str!("files.md")]
+pub mod files {}
 
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}

@@ -35,7 +35,9 @@ fn appends_are_in_order_and_tell_their_offsets() {
                 .start(&mut reactor, move |_, offset| offsets.borrow_mut().push(offset.unwrap()))
                 .unwrap();
         }
-        assert_eq!(file.queued(), expected.0.len() - 4);
+        // On the system's disk, some of it may be written already.
+        let waits = file.queued();
+        assert!(waits == expected.0.len() - 4 || world.simulated().is_none(), "{waits}");
         world.run_until(&mut reactor, "all is appended", |_| offsets.borrow().len() == 1000);
         assert_eq!((file.queued(), file.is_poisoned()), (0, false));
         assert_eq!((place.get("log").unwrap(), &*offsets.borrow()), (expected.0, &expected.1));
@@ -89,7 +91,7 @@ fn a_full_queue_refuses_an_append_and_has_room_later() {
         let mut reactor = world.reactor();
         let file = open(world, &mut reactor, &place, 10);
         let append = |reactor: &mut Reactor, data: &str| {
-            file.append(data).start(reactor, |_, done| drop(done.unwrap()))
+            file.append(data).start(reactor, |_, done| assert!(done.is_ok()))
         };
         append(&mut reactor, "0123456789").unwrap();
         let full = append(&mut reactor, "x").unwrap_err();

@@ -101,7 +101,7 @@ fn another_program_has_the_lock() {
         let path = place.path("lock");
         let Ok(mut other) = std::process::Command::new("flock")
             .arg(&path)
-            .args(["sh", "-c", "echo locked; read line"])
+            .args(["sh", "-c", "echo locked; cat"])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()

@@ -8,6 +8,7 @@ mod post;
 mod postman;
 mod public;
 mod scenario;
+mod scribe;
 mod wanderer;
 mod wayward;
 

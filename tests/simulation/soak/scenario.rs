@@ -17,6 +17,7 @@ use super::ledger::{Ledger, Track};
 use super::names;
 use super::post::Post;
 use super::postman::{Correspondent, Letterbox, Postman, UDP_PORT};
+use super::scribe;
 use super::wanderer::Wanderer;
 use super::wayward::Wayward;
 
@@ -33,6 +34,9 @@ pub fn wander(simulation: &mut Simulation) -> Ledger {
     let tracks: Vec<Tracks> = hosts.iter().map(|_| Tracks::default()).collect();
     let doors: Vec<SocketAddr> =
         hosts.iter().map(|host| (simulation.address(*host), UDP_PORT).into()).collect();
+    for host in &hosts {
+        assert!(simulation.disk(*host).create_dir("/var"));
+    }
     for (host, tracks) in hosts.iter().zip(&tracks) {
         let (program, others) = (Program::new(&ledger, tracks, &post, &doors), hosts.len());
         simulation.boot(*host, move |reactor| program.boot(reactor, others)).unwrap();
@@ -428,7 +432,7 @@ impl Program {
     fn act(&self, reactor: &mut Reactor, others: usize) {
         let acts = |name| self.ledger.acts(name);
         let now = reactor.now();
-        match self.ledger.below(19) {
+        match self.ledger.below(20) {
             0..=3 => self.connect(reactor, others),
             4 => {
                 acts("Reactor::call_in_thread");
@@ -536,6 +540,7 @@ impl Program {
             14 | 15 => self.connect_udp(reactor),
             16 | 17 => errand::begin(&self.ledger, reactor),
             18 => names::ask(&self.ledger, reactor, &self.doors),
+            19 => scribe::begin(&self.ledger, reactor),
             11 if self.ledger.below(40) == 0 => {
                 acts("Reactor::stop");
                 // Unsent bytes are lost, and the peers see resets.
