@@ -6,7 +6,9 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 
-use super::codec::{LengthPrefix, StringTooLong, encode_line, encode_netstring, encode_string};
+use super::codec::{
+    LengthPrefix, StringTooLong, encode_line, encode_netstring, encode_string, find_delimiter,
+};
 use crate::Transport;
 
 /// The sending half of a framing: appends messages to bytes.
@@ -115,8 +117,9 @@ impl Encoder for LineEncoder {
         let start = out.len();
         encode_line(out, line, &self.delimiter);
         // The end of the line can be the start of a delimiter, so the terminator is searched too.
-        match memchr::memmem::find(out.get(start..).unwrap_or_default(), &self.delimiter) {
-            Some(at) if at < line.len() && !self.delimiter.is_empty() => {
+        let end = find_delimiter(&self.delimiter, &[], out.get(start..).unwrap_or_default());
+        match end.map(|end| end - self.delimiter.len()) {
+            Some(at) if at < line.len() => {
                 out.truncate(start);
                 Err(DelimiterInLine { at })
             }

@@ -118,7 +118,7 @@ impl Clone for Out {
 impl Write for Out {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(data);
-        match memchr::memrchr(b'\n', &self.line) {
+        match self.line.iter().rposition(|byte| *byte == b'\n') {
             Some(last) => {
                 let rest = self.line.split_off(last + 1);
                 let lines = std::mem::replace(&mut self.line, rest);

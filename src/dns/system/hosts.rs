@@ -66,7 +66,7 @@ impl Hosts {
         let cut = file.get(..Hosts::MAX_SIZE).unwrap_or(file);
         for line in cut.split(|byte| *byte == b'\n') {
             skipped.line += 1;
-            let comment = memchr::memchr(b'#', line).unwrap_or(line.len());
+            let comment = line.iter().position(|byte| *byte == b'#').unwrap_or(line.len());
             let line = line.get(..comment).unwrap_or(line);
             hosts.parse_line(&String::from_utf8_lossy(line), &mut interface_index, &mut skipped);
         }

@@ -5,29 +5,38 @@
 //! action again, so that Ctrl-C ends a program whose reactor has finished.
 
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::sys::signal::SigSet;
 use signal_hook::consts::signal as number;
 use signal_hook::flag;
-use signal_hook_mio::v1_0::Signals;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::net::{Signal, Watch};
 
 /// The signals that one reactor watches.
 pub(super) struct Watched {
-    source: Signals,
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
     signals: Vec<Watch>,
 }
 
 impl Watched {
     pub(super) fn new(registry: &Registry, token: Token, signals: &[Watch]) -> io::Result<Watched> {
         unblock(signals)?;
-        let mut source = Signals::new(signals.iter().map(|watch| to_number(watch.signal)))?;
-        registry.register(&mut source, token, Interest::READABLE)?;
-        let mut watched = Watched { source, signals: Vec::new() };
+        let numbers = signals.iter().map(|watch| to_number(watch.signal));
+        // The handler writes a byte for each signal. If there is no room, the poll has an event.
+        let (read, write) = UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        registry.register(&mut SourceFd(&read.as_raw_fd()), token, Interest::READABLE)?;
+        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly::default(), numbers)?;
+        let mut watched = Watched { delivery, signals: Vec::new() };
         for watch in signals {
             process_wide(watch.signal, |handling| handling.begin(*watch))?;
             watched.signals.push(*watch);
@@ -37,12 +46,12 @@ impl Watched {
 
     /// The signals received since the last call.
     pub(super) fn pending(&mut self) -> impl Iterator<Item = Signal> + '_ {
-        self.source.pending().filter_map(from_number)
+        self.delivery.pending().filter_map(from_number)
     }
 
-    pub(super) fn unregister(mut self, registry: &Registry) {
-        // The source is dropped next, so an error has no consequence.
-        let _ = registry.deregister(&mut self.source);
+    pub(super) fn unregister(self, registry: &Registry) {
+        // The descriptor is closed next, so an error has no consequence.
+        let _ = registry.deregister(&mut SourceFd(&self.delivery.get_read().as_raw_fd()));
     }
 }
 

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
@@ -310,8 +311,8 @@ impl Running {
     fn wait(&mut self, timeout: Duration) -> io::Result<Option<ExitReason>> {
         if !timeout.is_zero() && !self.ended {
             // The result does not matter: `try_wait` follows.
-            let mut end = [rustix::event::PollFd::new(self.end.descriptor(), rustix::event::PollFlags::IN)];
-            let _ = rustix::event::poll(&mut end, timespec(timeout).as_ref());
+            let mut end = [PollFd::new(self.end.descriptor().as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut end, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
         }
         let waited = self.child.try_wait();
         self.ended |= !matches!(waited, Ok(None));
@@ -369,10 +370,6 @@ fn send_to(_: &OwnedFd, _: Signal) -> Result<(), Errno> {
     Err(Errno::NOSYS)
 }
 
-fn timespec(timeout: Duration) -> Option<rustix::event::Timespec> {
-    rustix::event::Timespec::try_from(timeout).ok()
-}
-
 fn reason(status: ExitStatus) -> ExitReason {
     match (status.code(), status.signal()) {
         (Some(code), _) => ExitReason::Code(code),
@@ -401,9 +398,9 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Reads from a pipe that is write-only: EPIPE when its reader is gone, EAGAIN otherwise.
 pub(super) fn look_for_reader(pipe: impl AsFd) -> io::Result<usize> {
     let pipe = pipe.as_fd();
-    let mut polled = [rustix::event::PollFd::from_borrowed_fd(pipe, rustix::event::PollFlags::empty())];
-    rustix::event::poll(&mut polled, Some(&rustix::event::Timespec::default()))?;
-    match polled[0].revents().intersects(rustix::event::PollFlags::ERR) {
+    let mut polled = [PollFd::new(pipe, PollFlags::empty())];
+    poll(&mut polled, PollTimeout::ZERO)?;
+    match polled[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR)) {
         true => Err(Errno::PIPE.into()),
         false => Err(io::ErrorKind::WouldBlock.into()),
     }

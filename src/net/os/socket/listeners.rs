@@ -71,10 +71,10 @@ pub(in crate::net::os) fn reserve() -> Option<File> {
 #[cfg(any(target_os = "android", target_os = "linux"))]
 mod watching {
     use std::io;
-    use std::os::fd::BorrowedFd;
+    use std::os::fd::{AsRawFd, BorrowedFd};
 
     use mio::Registry;
-    use rustix::event::epoll::{self, EventData, EventFlags};
+    use nix::sys::epoll::{EpollEvent, EpollFlags, EpollOp};
 
     use crate::net::Token;
     use crate::net::os::mio_token;
@@ -87,7 +87,7 @@ mod watching {
         listener: BorrowedFd<'_>,
         token: Token,
     ) -> io::Result<()> {
-        Ok(epoll::add(registry, listener, data_of(token), EventFlags::IN)?)
+        control(registry, EpollOp::EpollCtlAdd, listener, token, EpollFlags::EPOLLIN)
     }
 
     /// Changes the interest of a listener. epoll reports errors even for a paused listener, but
@@ -98,13 +98,25 @@ mod watching {
         token: Token,
         paused: bool,
     ) -> io::Result<()> {
-        let flags = if paused { EventFlags::ET } else { EventFlags::IN };
-        Ok(epoll::modify(registry, listener, data_of(token), flags)?)
+        let flags = if paused { EpollFlags::EPOLLET } else { EpollFlags::EPOLLIN };
+        control(registry, EpollOp::EpollCtlMod, listener, token, flags)
     }
 
-    /// Encodes a token as mio does.
-    fn data_of(token: Token) -> EventData {
-        EventData::new_u64(mio_token(token).0 as u64)
+    /// Registers a listener with its token, encoded as mio does.
+    fn control(
+        registry: &Registry,
+        operation: EpollOp,
+        listener: BorrowedFd<'_>,
+        token: Token,
+        flags: EpollFlags,
+    ) -> io::Result<()> {
+        let mut event = EpollEvent::new(flags, mio_token(token).0 as u64);
+        // `Epoll` owns its descriptor, and this one is mio's. A duplicate would need a free
+        // descriptor, which is missing when a listener is paused for the lack of one.
+        #[expect(deprecated, reason = "the only call with a borrowed descriptor")]
+        let done =
+            nix::sys::epoll::epoll_ctl(registry.as_raw_fd(), operation, listener.as_raw_fd(), &mut event);
+        Ok(done?)
     }
 }
 
