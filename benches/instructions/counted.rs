@@ -7,17 +7,21 @@
 
 use std::cell::Cell;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+use twistor::dns::{NameServer, Resolver, ResolverConfig};
 use twistor::framing::{LineReceiver, LineTransport, Lines};
 use twistor::http::Url;
 use twistor::monitor::{self, Monitor, Target};
 use twistor::sim::{Latency, Link, Simulation};
 use twistor::traffic::{self, Feed, FeedReader};
-use twistor::{ClientFactory, DelayedCall, Layer, Protocol, Reactor, Settings, Transport, layered, task};
+use twistor::{
+    AddressFamily, Answer, ClientFactory, DelayedCall, Layer, Protocol, Query, Reactor, Settings, Transport,
+    layered, task,
+};
 
 use super::secure;
 use super::support::Result;
@@ -44,12 +48,16 @@ pub enum Counted {
     TlsMessage,
     /// A connection with TLS 1.3 is accepted and closed.
     TlsHandshake,
+    /// A name that is not in the cache is looked up: one question to a server, from a port of its own.
+    FreshName,
+    /// A name that is in the cache is looked up.
+    CachedName,
     /// Half of an echo between two hosts of a simulation.
     SimulatedMessage,
 }
 
 impl Counted {
-    pub const ALL: [Counted; 12] = [
+    pub const ALL: [Counted; 14] = [
         Counted::SetAndCancel,
         Counted::SetAndFire,
         Counted::SpawnAndAwait,
@@ -61,6 +69,8 @@ impl Counted {
         Counted::Feed,
         Counted::TlsMessage,
         Counted::TlsHandshake,
+        Counted::FreshName,
+        Counted::CachedName,
         Counted::SimulatedMessage,
     ];
 
@@ -78,6 +88,8 @@ impl Counted {
             Counted::Feed => "a reading of a feed over http://",
             Counted::TlsMessage => "a message echoed over TLS",
             Counted::TlsHandshake => "a TLS handshake of a server",
+            Counted::FreshName => "a look-up of a fresh name",
+            Counted::CachedName => "a look-up of a cached name",
             Counted::SimulatedMessage => "a simulated message",
         }
     }
@@ -102,6 +114,8 @@ impl Counted {
             Counted::LayeredLine => 50,
             Counted::Probe | Counted::Feed => 100,
             Counted::TlsMessage | Counted::TlsHandshake => 20,
+            Counted::FreshName => 1_000,
+            Counted::CachedName => OUTSTANDING,
             Counted::SimulatedMessage => 200,
         };
         if smoke { [few / 10, few / 5] } else { [few, few * 4] }
@@ -130,6 +144,7 @@ impl Counted {
             Counted::Feed => answer_requests(listener.accept()?.0),
             Counted::TlsMessage => secure::send(listener, secure::CONNECTIONS, rounds),
             Counted::TlsHandshake => secure::send(listener, rounds, 1),
+            Counted::FreshName | Counted::CachedName => answer_queries(listener),
             _ => Ok(()),
         }
     }
@@ -147,6 +162,8 @@ impl Counted {
             Counted::Feed => read_feed(rounds, peer),
             Counted::TlsMessage => secure::echo(peer, secure::CONNECTIONS).map(|count| count * rounds as u64),
             Counted::TlsHandshake => secure::echo(peer, rounds),
+            Counted::FreshName => look_up_names(rounds, peer, true),
+            Counted::CachedName => look_up_names(rounds, peer, false),
             Counted::SimulatedMessage => simulate(rounds),
         }
     }
@@ -377,6 +394,79 @@ fn answer_requests(mut stream: TcpStream) -> Result<()> {
             );
             stream.write_all(&[head.as_bytes(), body].concat())?;
         }
+    }
+}
+
+// -- names --
+
+/// Look-ups that are under way at once.
+const LOOK_UPS: usize = 100;
+
+/// One family, so that a look-up is one question.
+fn look_up_names(rounds: usize, peer: SocketAddr, fresh: bool) -> Result<u64> {
+    let mut reactor = reactor()?;
+    // The peer has a port of the same number for datagrams, and waits until the connection ends.
+    let peer_waits = TcpStream::connect(peer)?;
+    reactor.set_resolver(Resolver::new(ResolverConfig {
+        servers: vec![NameServer::from(peer)],
+        ..ResolverConfig::default()
+    }));
+    let ended = Rc::new(Cell::new(0_usize));
+    let begun = Rc::new(Cell::new(0_usize));
+    for _ in 0..LOOK_UPS.min(rounds) {
+        look_up_next(&mut reactor, (rounds, fresh), &begun, &ended)?;
+    }
+    while ended.get() < rounds {
+        reactor.iterate(None)?;
+    }
+    drop(peer_waits);
+    Ok(ended.get() as u64)
+}
+
+fn look_up_next(
+    reactor: &mut Reactor,
+    (rounds, fresh): (usize, bool),
+    begun: &Rc<Cell<usize>>,
+    ended: &Rc<Cell<usize>>,
+) -> Result<()> {
+    let number = begun.replace(begun.get() + 1);
+    if number >= rounds {
+        return Ok(());
+    }
+    let host = if fresh { format!("host-{number}.example.org") } else { "host.example.org".to_owned() };
+    let query = Query { family: AddressFamily::Ipv4, ..Query::new(host, 80) };
+    let (begun, ended) = (Rc::clone(begun), Rc::clone(ended));
+    reactor.look_up(query, move |reactor, answer| {
+        if let Answer::End(outcome) = answer {
+            ended.set(ended.get() + usize::from(outcome.is_ok()));
+            // It cannot fail: as many were under way before.
+            let _ = look_up_next(reactor, (rounds, fresh), &begun, &ended);
+        }
+    })?;
+    Ok(())
+}
+
+/// Until the client closes its connection.
+fn answer_queries(listener: &TcpListener) -> Result<()> {
+    let socket = UdpSocket::bind(listener.local_addr()?)?;
+    let mut connection = listener.accept()?.0;
+    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    connection.set_nonblocking(true)?;
+    let mut buffer = [0; 512];
+    loop {
+        let Ok((count, from)) = socket.recv_from(&mut buffer) else {
+            match connection.read(&mut [0]) {
+                Ok(_) => return Ok(()),
+                Err(_) => continue,
+            }
+        };
+        let mut answer = buffer[..count].to_vec();
+        // A response without the record of EDNS, and with one address of the name for a minute.
+        answer.truncate(count - 11);
+        answer[2] |= 0x80;
+        (answer[7], answer[11]) = (1, 0);
+        answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+        socket.send_to(&answer, from)?;
     }
 }
 
