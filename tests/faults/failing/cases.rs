@@ -133,6 +133,12 @@ impl Case {
             (Offload, _) => Harm::Job,
             (Resolve, _) => Harm::Name,
             (Listen | RecvDatagrams | SendDatagrams | SetMode | Credentials, _) => Harm::Harmless,
+            // Neither side uses files, so these are no cases.
+            (
+                FileOpen | FileRead | FileWrite | FileSync | FileStatus | Truncate | Lock | Rename | Unlink
+                | CreateDir | ListDir | SyncDir,
+                _,
+            ) => Harm::Harmless,
         }
     }
 }
