@@ -42,8 +42,8 @@ fn value(data: &RecordData) -> String {
         RecordData::Cname(name) | RecordData::Ns(name) | RecordData::Ptr(name) => name.to_string(),
         RecordData::Mx { preference, exchange } => format!("{preference} {exchange}"),
         RecordData::Srv { priority, weight, port, target } => format!("{priority} {weight} {port} {target}"),
-        RecordData::Soa { primary, mailbox, serial, minimum, .. } => {
-            format!("{primary} {mailbox} {serial} {minimum}")
+        RecordData::Soa { primary, administrator, serial, minimum, .. } => {
+            format!("{primary} {administrator} {serial} {minimum}")
         }
         _ => "other".to_owned(),
     }

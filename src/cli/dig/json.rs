@@ -79,9 +79,9 @@ fn fields(data: &RecordData) -> Option<Map<String, Value>> {
         RecordData::Srv { priority, weight, port, target } => {
             json!({ "priority": priority, "weight": weight, "port": port, "target": target.to_string() })
         }
-        RecordData::Soa { primary, mailbox, serial, refresh, retry, expire, minimum } => json!({
+        RecordData::Soa { primary, administrator, serial, refresh, retry, expire, minimum } => json!({
             "primary": primary.to_string(),
-            "mailbox": mailbox.to_string(),
+            "administrator": administrator.to_string(),
             "serial": serial,
             "refresh": refresh,
             "retry": retry,

@@ -186,10 +186,10 @@ mod tests {
         for (line, why) in [
             ("", "the NAME to ask for is missing"),
             ("@192.0.2.1", "the NAME to ask for is missing"),
-            ("a MXX", "MXX is not a type of records; did you mean MX?"),
-            ("a wombat", "wombat is not a type of records"),
-            ("a MX b", "one word too many: b"),
-            ("-x 192.0.2.7 MX b", "one word too many: b"),
+            ("b MXX", "MXX is not a type of records; did you mean MX?"),
+            ("b wombat", "wombat is not a type of records"),
+            ("b MX c", "one word too many: c"),
+            ("-x 192.0.2.7 MX c", "one word too many: c"),
             ("-x nine", "-x needs an IP address, and nine is none"),
             ("192.0.2.7 A", "an address is asked for as PTR, and not as A; leave the type out"),
             ("a @192.0.2.1 @192.0.2.2", "one server is asked, and not both @192.0.2.1 and @192.0.2.2"),
@@ -199,9 +199,9 @@ mod tests {
             ("a..b", "a label is empty"),
             ("m\u{fc}nchen.example", "it has letters outside of ASCII; write its ASCII form"),
             ("http://example.org/path", "is a URL; did you mean example.org?"),
-            ("a AXFR", "AXFR cannot be asked for: zone transfers are not supported"),
-            ("a OPT", "OPT cannot be asked for"),
-            ("a \u{1b}[31m", "\\u{1b}[31m is not a type of records"),
+            ("b AXFR", "AXFR cannot be asked for: zone transfers are not supported"),
+            ("b OPT", "OPT cannot be asked for"),
+            ("b \u{1b}[31m", "\\u{1b}[31m is not a type of records"),
         ] {
             let said = parse(line).unwrap_err();
             assert!(said.contains(why) && said.ends_with(" (see --help)"), "{line}: {said}");

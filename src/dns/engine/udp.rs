@@ -88,7 +88,7 @@ impl Engine {
         let mut tries = 0;
         loop {
             let port = match tries {
-                // So many ports are in use that the system has to find one.
+                // Most ports are in use: the system has to find one.
                 MAX_PORT_TRIES => 0,
                 _ => random_port(reactor.random()),
             };

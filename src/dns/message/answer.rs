@@ -117,8 +117,8 @@ pub(in crate::dns) fn read(
     }
 }
 
-/// The time for which a negative answer may be kept: the TTL of the SOA record or its minimum,
-/// whichever is less. (RFC 2308 section 5.) The record must be of a zone that the name is in.
+/// The time for which a negative answer may be kept: the lesser of the TTL of the SOA
+/// record and its minimum. (RFC 2308 section 5.) The record must be of a zone that the name is in.
 fn negative_ttl(message: &Message<[u8]>, name: &ParsedName<&[u8]>) -> Result<Option<u32>, ParseError> {
     for record in message.authority()? {
         let record = record?;

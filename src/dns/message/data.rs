@@ -45,8 +45,8 @@ pub enum RecordData {
     Soa {
         /// The primary name server.
         primary: Name,
-        /// The mailbox of the administrator, as a name.
-        mailbox: Name,
+        /// The address of the administrator, as a name: `admin.example.` is `admin@example`.
+        administrator: Name,
         /// Version of the zone.
         serial: u32,
         /// Seconds between two checks of the version by a secondary server.
@@ -109,8 +109,8 @@ impl fmt::Display for RecordData {
             RecordData::Srv { priority, weight, port, target } => {
                 write!(f, "{priority} {weight} {port} {target}")
             }
-            RecordData::Soa { primary, mailbox, serial, refresh, retry, expire, minimum } => {
-                write!(f, "{primary} {mailbox} {serial} {refresh} {retry} {expire} {minimum}")
+            RecordData::Soa { primary, administrator, serial, refresh, retry, expire, minimum } => {
+                write!(f, "{primary} {administrator} {serial} {refresh} {retry} {expire} {minimum}")
             }
             RecordData::Caa { flags, tag, value } => {
                 write!(f, "{flags} {tag} ")?;

@@ -77,7 +77,7 @@ impl<'a> Record<'a> {
                 let data = self.parse::<rdata::Soa<_>>()?;
                 RecordData::Soa {
                     primary: name(data.mname()),
-                    mailbox: name(data.rname()),
+                    administrator: name(data.rname()),
                     serial: data.serial().into_int(),
                     refresh: data.refresh().as_secs(),
                     retry: data.retry().as_secs(),

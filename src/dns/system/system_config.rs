@@ -3,23 +3,18 @@
 use std::time::Duration;
 
 use super::{Hosts, NameServiceSwitch, ResolvConf};
-use crate::Instant;
 
 /// The system's configuration of name look-ups, as last read. The default is that of missing
 /// files.
 ///
-/// It reads no file. The owner asks [`is_due`](Self::is_due) before a query, at most every 5 s
-/// then looks at the files, and passes the contents of those that have
-/// [changed](Self::has_changed) to [`reload`](Self::reload).
+/// It reads no file. The owner looks at the files now and then, and passes the contents of those
+/// that have [changed](Self::has_changed) to [`reload`](Self::reload).
 ///
 /// ```
 /// use std::time::Duration;
 /// use twistor::dns::system::{ConfigFile, FileStamp, SystemConfig, no_interfaces};
-/// use twistor::Instant;
 ///
 /// let mut config = SystemConfig::default();
-/// let now = Instant::default();
-/// assert!(config.is_due(now) && !config.is_due(now + Duration::from_secs(4)));
 /// let stamp = Some(FileStamp { modified: Duration::from_secs(1_700_000_000), size: 22, inode: 7 });
 /// if config.has_changed(ConfigFile::ResolvConf, stamp) {
 ///     config.reload(ConfigFile::ResolvConf, stamp, b"nameserver 192.0.2.53\n", no_interfaces);
@@ -36,7 +31,6 @@ pub struct SystemConfig {
     /// `/etc/nsswitch.conf`.
     pub switch: NameServiceSwitch,
     stamps: [Option<FileStamp>; 3],
-    next_check: Option<Instant>,
 }
 
 /// A file of the configuration.
@@ -87,15 +81,6 @@ impl ConfigFile {
 }
 
 impl SystemConfig {
-    /// Whether the files should be looked at now: for the first time, or 5 s after the last time.
-    pub fn is_due(&mut self, now: Instant) -> bool {
-        let due = self.next_check.is_none_or(|at| at <= now);
-        if due {
-            self.next_check = Some(now + CHECK_INTERVAL);
-        }
-        due
-    }
-
     /// Whether a file is not the one that was read last. `None` is a missing file. `no-reload` in
     /// `/etc/resolv.conf` keeps that file as it was.
     pub fn has_changed(&self, file: ConfigFile, stamp: Option<FileStamp>) -> bool {
@@ -136,9 +121,6 @@ impl SystemConfig {
     }
 }
 
-/// Time between two looks at the files. (Go's net package has the same.)
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-
 #[cfg(test)]
 mod tests {
     use super::super::no_interfaces;
@@ -148,14 +130,6 @@ mod tests {
 
     fn stamp(modified: u32) -> Option<FileStamp> {
         Some(FileStamp { modified: modified * SECOND, size: 1, inode: 1 })
-    }
-
-    #[test]
-    fn files_are_looked_at_every_five_seconds_at_most() {
-        let mut config = SystemConfig::default();
-        let due: Vec<u32> =
-            (0..20).filter(|second| config.is_due(Instant::default() + *second * SECOND)).collect();
-        assert_eq!(due, [0, 5, 10, 15]);
     }
 
     #[test]
