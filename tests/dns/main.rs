@@ -12,6 +12,7 @@ mod message;
 mod aliases;
 mod any_system_file;
 mod caching;
+mod connecting;
 mod decoding;
 mod forgery;
 mod forms;
