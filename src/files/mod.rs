@@ -1,8 +1,8 @@
-//! Files beside the loop: reading, appending, replacing, locking and watching, on real and simulated
-//! disks.
+//! Files beside the loop: reading, appending, replacing, locking and watching, on real and
+//! simulated disks.
 //!
-//! A call on a file can block: for a slow disk, a network file system that hangs, or a full queue of
-//! writes. Here nothing blocks the loop. An operation runs on a thread of a small pool, or in
+//! A call on a file can block: for a slow disk, a network file system that hangs, or a full queue
+//! of writes. Here nothing blocks the loop. An operation runs on a thread of a small pool, or in
 //! virtual time on the simulated disk of a host, and its result comes back as a callback, as a
 //! [`Deferred`](crate::Deferred), or by `await`:
 //!

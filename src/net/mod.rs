@@ -1,5 +1,5 @@
-//! The driver interface: sockets, files, clock, randomness, signals and threads, at the level of system
-//! calls.
+//! The driver interface: sockets, files, clock, randomness, signals and threads, at the level of
+//! system calls.
 //!
 //! All code above this module is the same for every back end. `os` is the real network, on `mio`.
 //! `null` is a placeholder. The `sim` module has a simulated network. No other module of the crate

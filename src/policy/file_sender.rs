@@ -11,8 +11,8 @@ use crate::{ConnectionId, Producer, ProducerKind, Reactor, Result, Transport};
 /// has been sent. (Twisted: `FileSender`.)
 ///
 /// [`from_file`](FileSender::from_file) sends a file that is read beside the loop, one piece ahead.
-/// [`new`](FileSender::new) reads on the loop's thread: that suits data in memory. A reader that can
-/// block (a file, a pipe) stalls all connections.
+/// [`new`](FileSender::new) reads on the loop's thread: that suits data in memory. A reader that
+/// can block (a file, a pipe) stalls all connections.
 ///
 /// ```
 /// use twistor::policy::{FileSender, FileSendResult};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 impl Simulation {
     /// Injects a fault of one of the kinds of [`Chaos::FAULTS`](crate::sim::Chaos::FAULTS) and
-    /// [`Chaos::DISK_FAULTS`](crate::sim::Chaos::DISK_FAULTS) into a host; other kinds do nothing. It lasts until [`clear_fault`](Simulation::clear_fault).
-    /// `other` is the second host of faults between two hosts. The seed chooses parameters such as
-    /// a rate or a limit.
+    /// [`Chaos::DISK_FAULTS`](crate::sim::Chaos::DISK_FAULTS) into a host; other kinds do
+    /// nothing. It lasts until [`clear_fault`](Simulation::clear_fault). `other` is the second
+    /// host of faults between two hosts. The seed chooses parameters such as a rate or a limit.
     ///
     /// ```
     /// use std::time::Duration;

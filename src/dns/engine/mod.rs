@@ -721,7 +721,7 @@ impl State {
                     Next::Nothing
                 }
                 Stage::Udp { .. } => {
-                    // Somebody guesses. TCP has sequence numbers to be guessed too.
+                    // A forger guesses. TCP has sequence numbers to be guessed too.
                     flight.next = Some(NextAttempt { server: index, transport: Transport::Tcp, edns });
                     Next::Attempt
                 }

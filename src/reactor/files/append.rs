@@ -145,7 +145,7 @@ impl Lane {
         Arc::clone(&self.queue)
     }
 
-    /// Whether so many bytes more can wait.
+    /// Whether this number of further bytes can wait.
     pub(super) fn check_room(&self, bytes: usize) -> Result<(), FileFault> {
         let queued = lock_queue(&self.queue).queued;
         match queued.saturating_add(bytes) <= self.max_queued {

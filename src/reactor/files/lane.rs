@@ -109,7 +109,7 @@ impl Batch {
         self.truncate.is_none() && self.appends.is_empty() && self.syncs.is_empty()
     }
 
-    /// The end of the last append that is complete after so many bytes.
+    /// The end of the last append that is complete once this number of bytes is written.
     fn complete(&self, written: usize) -> usize {
         let ends = self.appends.iter().map(|(end, _)| *end);
         ends.take_while(|end| *end <= written).last().unwrap_or(0)
@@ -127,7 +127,7 @@ pub(super) struct LaneJob {
 enum State {
     Take,
     Truncate,
-    /// So many bytes were written.
+    /// Notes the number of bytes that were written.
     Write(usize),
     /// A write failed in the middle of an append: is the file as long as it should be?
     Check(usize, FileFault),

@@ -290,7 +290,7 @@ impl<T> FileOperation<T> {
     }
 
     /// Refuses a symbolic link at the end of the path, with [`FileFault::Symlink`]. For a directory
-    /// that other users can write to, where a link could lead to a file of somebody else's choice.
+    /// that other users can write to, where a link could lead to a file of another user's choice.
     /// [`metadata`] returns that of the link itself. Links to directories are followed. Default:
     /// links are followed.
     pub fn no_symlink(mut self) -> FileOperation<T> {

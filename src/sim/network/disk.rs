@@ -180,8 +180,8 @@ impl Disk {
         self.world.borrow_mut().host_mut(self.host.0).disk.read_only = on;
     }
 
-    /// Sets the mean duration of a call. Durations are distributed exponentially. A slow call delays
-    /// its operation, and never the loop. Default: 100 µs.
+    /// Sets the mean duration of a call. Durations are distributed exponentially. A slow call
+    /// delays its operation, and never the loop. Default: 100 µs.
     pub fn set_latency(&self, mean: Duration) {
         self.world.borrow_mut().host_mut(self.host.0).disk.latency = mean;
     }
