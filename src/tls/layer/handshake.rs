@@ -4,9 +4,8 @@ use rustls::{Connection, HandshakeKind};
 
 use crate::net::Instant;
 use crate::tls::clock::with_clock;
-use crate::tls::error::sorted;
 use crate::tls::layer::role::{Limits, Role};
-use crate::tls::layer::{Session, date_problem, process, send_records};
+use crate::tls::layer::{Session, date_problem, process, refusal, send_records};
 use crate::tls::verify::{Findings, take_findings};
 use crate::tls::{TlsError, TlsInfo};
 use crate::{LayerContext, WallClock};
@@ -85,7 +84,7 @@ impl Handshake {
             if !self.connection.is_handshaking() {
                 return Ok(Some(data));
             }
-            processed?;
+            processed.map_err(|refusal| *refusal)?;
         }
         Ok(None)
     }
@@ -125,8 +124,9 @@ impl Handshake {
         }
         // Data may have come with the last message of the handshake.
         let state = session.connection.process_new_packets();
-        let state = state.map_err(|error| sorted(error, None));
+        let state = state.map_err(refusal);
         session.pass_on(below, state)?;
+        session.release_memory();
         Ok(session)
     }
 

@@ -3,7 +3,7 @@
 mod handshake;
 mod role;
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use rustls::{Connection, IoState};
 
@@ -171,26 +171,46 @@ impl Layer for TlsLayer {
 
 impl Session {
     fn receive(&mut self, below: &mut LayerContext<'_>, mut data: &[u8]) -> Result<(), TlsError> {
+        let large = data.len() > READ_SIZE;
         while !data.is_empty() && !self.input_ended {
             let processed = with_clock(&self.clock, || process(&mut self.connection, &mut data));
             self.pass_on(below, processed)?;
         }
+        if large {
+            self.release_memory();
+        }
         Ok(())
     }
 
+    /// Releases the memory of a long record or message. rustls does that when it reads again. This
+    /// is such a read, which fails, so that an idle connection has a small buffer.
+    fn release_memory(&mut self) {
+        let _ = self.connection.read_tls(&mut NoInput);
+    }
+
     /// Passes on what input has led to: plain text up, records down, and the end of the input.
+    #[inline]
     fn pass_on(
         &mut self,
         below: &mut LayerContext<'_>,
-        processed: Result<IoState, TlsError>,
+        processed: Result<IoState, Refusal>,
     ) -> Result<(), TlsError> {
-        // Authentic data in front of an error is delivered.
-        let plain = processed.as_ref().map_or(usize::MAX, IoState::plaintext_bytes_to_read);
-        if plain > 0 {
+        let state = match processed {
+            Ok(state) => state,
+            Err(refusal) => {
+                // Authentic data in front of an error is delivered.
+                self.deliver(below);
+                send_records(&mut self.connection, below);
+                return Err(*refusal);
+            }
+        };
+        if state.plaintext_bytes_to_read() > 0 {
             self.deliver(below);
         }
-        send_records(&mut self.connection, below);
-        if processed?.peer_has_closed() && !self.input_ended {
+        if state.tls_bytes_to_write() > 0 {
+            send_records(&mut self.connection, below);
+        }
+        if state.peer_has_closed() && !self.input_ended {
             self.input_ended = true;
             below.pass_eof_up();
         }
@@ -231,24 +251,31 @@ impl Session {
     }
 }
 
+/// An error, in a box: results without one are small.
+type Refusal = Box<TlsError>;
+
 /// Gives rustls input, and processes it. Input after a `close_notify` is ignored.
-fn process(connection: &mut Connection, data: &mut &[u8]) -> Result<IoState, TlsError> {
+#[inline]
+fn process(connection: &mut Connection, data: &mut &[u8]) -> Result<IoState, Refusal> {
     let before = data.len();
-    // It takes at most 4 KiB at once, so that an idle connection has no large buffer.
+    // It takes at most `READ_SIZE` at once.
     let read = connection.read_tls(data);
-    let state = connection.process_new_packets().map_err(|error| {
-        let findings = take_findings();
-        match findings.unknown_name {
-            Some(name) => TlsError::UnknownServerName(name),
-            None => sorted(error, findings.problem),
-        }
-    })?;
-    match read {
-        _ if state.peer_has_closed() => Ok(state),
-        Ok(_) if data.len() < before => Ok(state),
+    match connection.process_new_packets() {
+        Ok(state) if data.len() < before && read.is_ok() => Ok(state),
+        Ok(state) if state.peer_has_closed() => Ok(state),
         // It would never take the rest.
-        _ => Err(TlsError::Protocol(rustls::Error::PeerSentOversizedRecord)),
+        Ok(_) => Err(Box::new(TlsError::Protocol(rustls::Error::PeerSentOversizedRecord))),
+        Err(error) => Err(refusal(error)),
     }
+}
+
+#[cold]
+fn refusal(error: rustls::Error) -> Refusal {
+    let findings = take_findings();
+    Box::new(match findings.unknown_name {
+        Some(name) => TlsError::UnknownServerName(name),
+        None => sorted(error, findings.problem),
+    })
 }
 
 /// Passes records down, each as it is.
@@ -257,6 +284,15 @@ fn send_records(connection: &mut Connection, below: &mut LayerContext<'_>) {
         if connection.write_tls(&mut Below(below)).is_err() {
             return;
         }
+    }
+}
+
+/// A source without input.
+struct NoInput;
+
+impl Read for NoInput {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
@@ -291,3 +327,6 @@ fn date_problem(der: &[u8], now: std::time::SystemTime) -> Option<CertificatePro
     }
     (now < not_before).then_some(CertificateProblem::NotYetValid { not_before, now })
 }
+
+/// Bytes that rustls reads at once, and the memory that it keeps for input.
+const READ_SIZE: usize = 4096;
