@@ -1,7 +1,7 @@
 //! A map from numbers to values, in the order of the numbers.
 //!
-//! `BTreeMap` is compiled anew for each type of value, at the cost of a file of code each time.
-//! Here the tree holds only places of a slab, and is the same for all types.
+//! `BTreeMap` is compiled anew for each type of value, and is a fifth of a second each time. Here
+//! the tree holds only the places of a slab, and is the same for all types.
 
 use std::collections::BTreeMap;
 use std::fmt;

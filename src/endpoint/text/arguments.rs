@@ -132,16 +132,16 @@ impl Arguments {
         missing: &str,
         read: impl Fn(&Argument) -> Result<T, ParseError>,
     ) -> Result<T, ParseError> {
-        if let Some(value) = self.optional(name, read)? {
-            return Ok(value);
-        }
-        // The argument may be present but misspelled.
+        self.optional(name, read)?.ok_or_else(|| self.missing_or_misspelled(name, missing))
+    }
+
+    fn missing_or_misspelled(&self, name: &str, missing: &str) -> ParseError {
         match self.keyed.iter().find(|(key, _)| is_near(&key.text, name)) {
             Some((key, _)) => {
                 let why = format!("{} has no such argument; did you mean {name}?", self.prefix());
-                Err(self.wrong(key.position, Some(&key.text), why))
+                self.wrong(key.position, Some(&key.text), why)
             }
-            None => Err(self.missing(name, missing)),
+            None => self.missing(name, missing),
         }
     }
 
@@ -156,7 +156,7 @@ impl Arguments {
         read: impl Fn(&Argument) -> Result<T, ParseError>,
     ) -> Result<Option<T>, ParseError> {
         let plain = self.plain.pop_front();
-        self.take(name, plain, read)
+        self.take(name, plain)?.map(|argument| read(&argument)).transpose()
     }
 
     /// Takes the argument with the key `name`, if there is one.
@@ -169,15 +169,10 @@ impl Arguments {
         name: &str,
         read: impl Fn(&Argument) -> Result<T, ParseError>,
     ) -> Result<Option<T>, ParseError> {
-        self.take(name, None, read)
+        self.take(name, None)?.map(|argument| read(&argument)).transpose()
     }
 
-    fn take<T>(
-        &mut self,
-        name: &str,
-        mut found: Option<Piece>,
-        read: impl Fn(&Argument) -> Result<T, ParseError>,
-    ) -> Result<Option<T>, ParseError> {
+    fn take(&mut self, name: &str, mut found: Option<Piece>) -> Result<Option<Argument>, ParseError> {
         self.known.push(name.to_owned());
         while let Some(at) = self.keyed.iter().position(|(key, _)| key.text == name) {
             let (key, value) = self.keyed.remove(at);
@@ -186,13 +181,12 @@ impl Arguments {
             }
         }
         let Some(piece) = found else { return Ok(None) };
-        let argument = Argument {
+        Ok(Some(Argument {
             text: Arc::clone(&self.text),
             name: name.to_owned(),
             value: piece.text,
             position: piece.position,
-        };
-        read(&argument).map(Some)
+        }))
     }
 
     /// Takes all remaining arguments as an endpoint of its own, for endpoints that wrap another
