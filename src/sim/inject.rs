@@ -90,7 +90,7 @@ impl Simulation {
             FaultKind::ClockStep => self.step_clock(host, random.below(7200) as i64 - 3600),
             // Leaves room for a part of a write.
             FaultKind::FullDisk => {
-                let capacity = self.disk(host).used() + random.below(200);
+                let capacity = self.disk(host).used() + random.below(50);
                 self.strike_disk(host, |strike| strike.capacity = Some(capacity));
             }
             FaultKind::ReadOnlyDisk => self.strike_disk(host, |strike| strike.read_only = true),

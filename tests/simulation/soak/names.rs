@@ -117,6 +117,9 @@ impl Resolve for Names {
         match self.ledger.below(5) {
             0 => {
                 acts("Answers::finish_with");
+                acts("Answers::unordered");
+                let unordered = self.ledger.below(2) == 0;
+                let answers = if unordered { answers.unordered() } else { answers };
                 answers.finish_with([ipv4, ipv6], None);
             }
             1 => {

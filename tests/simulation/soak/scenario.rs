@@ -262,6 +262,7 @@ impl Program {
         for _ in 0..1 + self.ledger.below(6) {
             self.connect(reactor, others);
         }
+        scribe::keep_a_log(&self.ledger, reactor);
         self.tick(reactor, others);
         let mut holds = 0;
         acts("Reactor::add_system_event_trigger");

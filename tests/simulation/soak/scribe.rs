@@ -10,6 +10,19 @@ use super::ledger::Ledger;
 const LOG: &str = "/var/log";
 const CONFIG: &str = "/config";
 
+/// Keeps a log for the life of the process, until all is quiet.
+pub fn keep_a_log(ledger: &Ledger, reactor: &mut Reactor) {
+    let ledger = ledger.clone();
+    let keep = async move {
+        while !ledger.is_quiet() {
+            // After a fault it is opened again, and checked.
+            drop(log(&ledger).await);
+            task::sleep(Duration::from_millis(1 + ledger.below(200))).await;
+        }
+    };
+    reactor.spawn(keep).detach();
+}
+
 /// Starts some work on files, which ends by itself.
 pub fn begin(ledger: &Ledger, reactor: &mut Reactor) {
     ledger.acts("watch");
@@ -134,18 +147,22 @@ async fn log(ledger: &Ledger) -> Result<(), FileError> {
     let whole = log.opened().length / 8 * 8;
     acts("AppendFile::truncate");
     log.truncate(whole).await?;
-    for number in 0..ledger.below(10) {
+    let mut end = whole;
+    for _ in 0..ledger.below(10) {
         acts("AppendFile::append");
         acts("AppendFile::queued");
         acts("AppendFile::is_poisoned");
-        let offset = match log.append(*b"a record").await {
+        let records = "a record".repeat(1 + ledger.below(12) as usize);
+        let length = records.len() as u64;
+        let offset = match log.append(records).await {
             Ok(offset) => offset,
             Err(error) => {
                 assert!(!matches!(error.fault, FileFault::BufferFull { .. }), "it waits for each");
                 return Err(error);
             }
         };
-        assert_eq!((offset, log.queued(), log.is_poisoned()), (whole + 8 * number, 0, false));
+        assert_eq!((offset, log.queued(), log.is_poisoned()), (end, 0, false));
+        end += length;
         if ledger.below(2) == 0 {
             acts("AppendFile::sync");
             log.sync().await?;

@@ -87,6 +87,9 @@ impl Wanderer {
                 acts("Transport::write_buffer_size");
                 self.track.borrow_mut().closing = true;
                 transport.lose_connection();
+                // It is closing already.
+                acts("Transport::drain");
+                transport.drain();
             }
             15 => {
                 acts("Transport::lose_connection_timeout");

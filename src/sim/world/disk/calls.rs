@@ -258,6 +258,9 @@ impl Disk for SimDisk<'_> {
                     if free == 0 && count > 0 {
                         return Err(Errno::ENOSPC);
                     }
+                    if free < count {
+                        disk.world.fault(FaultKind::FullDisk, host);
+                    }
                     count = count.min(free);
                 }
                 disk.node(opened.node)?.modified = now;
