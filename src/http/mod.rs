@@ -31,6 +31,7 @@ mod limits;
 mod lines;
 mod request;
 mod response;
+pub mod server;
 mod url;
 
 #[cfg(test)]
