@@ -130,7 +130,7 @@ fn vectors() -> Vec<(Vec<u8>, Vec<u16>)> {
         " 1\r\n",
         "1 \r\n",
         "1\n",
-        "1\rx",
+        "1\rx\r\n",
         "1\r\nab",
         "1\r\na\n",
         "FFFFFFFFFFFFFFFFF\r\n",

@@ -33,6 +33,13 @@ impl Lab {
         self.memory.advance(Duration::from_secs(seconds));
     }
 
+    /// The unsent bytes of the newest connection.
+    pub(crate) fn unsent(&mut self) -> usize {
+        let mut reactor = self.memory.reactor();
+        let newest = *reactor.connections().last().unwrap();
+        reactor.transport(newest).unwrap().write_buffer_size()
+    }
+
     /// Sends bytes on a new connection. Returns the response, and whether the connection is open.
     pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> (String, bool) {
         let mut peer = self.connect();

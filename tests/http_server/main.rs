@@ -8,6 +8,7 @@ mod lab;
 mod bodies;
 mod crowding;
 mod draining;
+mod events;
 mod framing;
 mod limits;
 mod requests;

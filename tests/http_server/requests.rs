@@ -1,6 +1,6 @@
 //! Routes, methods, keep-alive and pipelining.
 
-use twistor::http::server::{Reply, Request, Resource, Response, Route, Site};
+use twistor::http::server::{Reply, Request, Resource, Response, Route, Site, SiteLimits};
 
 use crate::lab::{Lab, get, statuses, text};
 
@@ -100,7 +100,8 @@ fn other_paths_and_methods_are_refused() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let mut lab = Lab::new(hello());
+    let limits = SiteLimits { max_requests: u32::MAX, ..SiteLimits::default() };
+    let mut lab = Lab::new(hello().limits(limits));
     let requests: String = (0..10_000).map(|number| get(&format!("/users/{number}"))).collect();
     let mut peer = lab.connect();
     peer.feed(requests.as_bytes());

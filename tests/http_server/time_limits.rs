@@ -96,14 +96,14 @@ fn a_body_that_trickles_is_given_up() {
     let mut lab = Lab::new(site());
     let mut peer = lab.connect();
     peer.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
-    // 100 bytes a second: each second costs 0.8 s of the 30.
+    // 100 bytes a second: each second costs 0.8 s of 30.
     let mut lasted = 0;
     while peer.end().is_none() {
         peer.feed(&[0; 100]);
         lab.seconds(1);
         lasted += 1;
     }
-    assert_eq!((lasted, statuses(&text(&mut peer))), (37, vec![408]));
+    assert_eq!((lasted, statuses(&text(&mut peer))), (38, vec![408]));
     // At the lowest rate it goes on.
     let mut peer = lab.connect();
     peer.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n");

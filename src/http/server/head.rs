@@ -243,11 +243,13 @@ fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     text.and_then(|digits| digits.parse().ok()).ok_or(Refusal::ContentLength)
 }
 
-/// A version of HTTP that is not 1.x, or something else.
+/// A version of HTTP that is not 1.0 or 1.1, or a malformed line.
 fn version_fault(bytes: &[u8]) -> Refusal {
-    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    match line.rsplit(|byte| *byte == b' ').next() {
-        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+    let line = bytes.split(|byte| *byte == b'\r').find(|line| !line.is_empty()).unwrap_or_default();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    match words.as_slice() {
+        [_, _, b"HTTP/1.0" | b"HTTP/1.1"] => Refusal::RequestLine,
+        [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
             Refusal::Version

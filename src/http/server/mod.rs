@@ -14,6 +14,7 @@
 
 mod access_log;
 mod channel;
+mod events;
 mod gzip;
 mod handler;
 mod head;
@@ -26,6 +27,7 @@ mod route;
 mod site;
 mod table;
 
+pub use self::events::{Event, EventSource};
 pub use self::handler::{
     BodyHandle, BodyProducer, BodyReceiver, Reply, RequestBody, Resource, Responder, ResponseBody,
 };
