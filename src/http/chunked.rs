@@ -11,13 +11,23 @@ use super::lines::{Block, BlockFault, LINE_END, take_line};
 pub(super) struct Chunked {
     part: Part,
     extensions: usize,
+    /// Bytes of data so far, those of the current chunk included.
+    announced: u64,
+}
+
+/// A step of decoding.
+#[derive(Debug)]
+pub(super) enum ChunkedEvent<'a> {
+    Piece(&'a [u8]),
+    /// The body is complete. These are its trailers.
+    End(Headers),
 }
 
 /// The part of the body that is expected next.
 #[derive(Debug)]
 enum Part {
     Size(Vec<u8>),
-    Data(usize),
+    Data(u64),
     DataEnd { carriage_return: bool },
     Trailers(Block),
 }
@@ -29,13 +39,13 @@ impl Default for Part {
 }
 
 impl Chunked {
-    /// Decodes bytes from `data` into `body`. Returns the trailers once the body is complete.
-    pub(super) fn take(
+    /// Decodes bytes from `data` and advances its start past them. Returns `None` when more bytes
+    /// are needed.
+    pub(super) fn next<'a>(
         &mut self,
         limits: &Limits,
-        data: &mut &[u8],
-        body: &mut Vec<u8>,
-    ) -> Result<Option<Headers>, HttpError> {
+        data: &mut &'a [u8],
+    ) -> Result<Option<ChunkedEvent<'a>>, HttpError> {
         while !data.is_empty() {
             match &mut self.part {
                 Part::Size(line) => {
@@ -43,18 +53,20 @@ impl Chunked {
                     let ended = take_line(line, 0, room, data)
                         .map_err(|fault| fault.or_too_long(HttpError::ChunkLineTooLong(limits.chunk_line)))?;
                     if ended {
-                        let line = std::mem::take(line);
-                        self.part = self.chunk(&line[..line.len() - LINE_END], limits, body.len())?;
+                        let mut line = std::mem::take(line);
+                        line.truncate(line.len() - LINE_END);
+                        self.part = self.chunk(&line, limits)?;
                     }
                 }
                 Part::Data(remaining) => {
-                    let (taken, rest) = data.split_at(data.len().min(*remaining));
-                    body.extend_from_slice(taken);
+                    let length = usize::try_from(*remaining).map_or(data.len(), |most| data.len().min(most));
+                    let (taken, rest) = data.split_at(length);
                     *data = rest;
-                    *remaining -= taken.len();
+                    *remaining -= taken.len() as u64;
                     if *remaining == 0 {
                         self.part = Part::DataEnd { carriage_return: false };
                     }
+                    return Ok(Some(ChunkedEvent::Piece(taken)));
                 }
                 Part::DataEnd { carriage_return } => {
                     let expected = if *carriage_return { b'\n' } else { b'\r' };
@@ -69,7 +81,7 @@ impl Chunked {
                 }
                 Part::Trailers(block) => match block.take(limits.line, limits.trailers, data) {
                     Ok(false) => {}
-                    Ok(true) => return trailers(&block.bytes, limits).map(Some),
+                    Ok(true) => return Ok(Some(ChunkedEvent::End(trailers(&block.bytes, limits)?))),
                     Err(BlockFault::TooLong) => {
                         return Err(HttpError::TrailersTooLong(limits.trailers));
                     }
@@ -83,7 +95,7 @@ impl Chunked {
     }
 
     /// Parses a chunk-size line, without its line end, and returns the next part.
-    fn chunk(&mut self, line: &[u8], limits: &Limits, received: usize) -> Result<Part, HttpError> {
+    fn chunk(&mut self, line: &[u8], limits: &Limits) -> Result<Part, HttpError> {
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (number, extension) = line.split_at(digits);
         let malformed = || HttpError::ChunkSize(excerpt(line));
@@ -96,9 +108,12 @@ impl Chunked {
         }
         let number = std::str::from_utf8(number).map_err(|_| malformed())?;
         let size = u64::from_str_radix(number, 16).map_err(|_| malformed())?;
-        match usize::try_from(size) {
-            Ok(0) => Ok(Part::Trailers(Block::default())),
-            Ok(size) if size <= limits.body.saturating_sub(received) => Ok(Part::Data(size)),
+        match size {
+            0 => Ok(Part::Trailers(Block::default())),
+            size if size <= (limits.body as u64).saturating_sub(self.announced) => {
+                self.announced += size;
+                Ok(Part::Data(size))
+            }
             _ => Err(HttpError::BodyTooLong(limits.body)),
         }
     }
@@ -115,7 +130,7 @@ fn trailers(block: &[u8], limits: &Limits) -> Result<Headers, HttpError> {
     let mut fields = vec![httparse::EMPTY_HEADER; limits.headers];
     match httparse::parse_headers(block, &mut fields) {
         Ok(httparse::Status::Complete((length, fields))) if length == block.len() => {
-            Ok(Headers::from_parsed(fields))
+            Ok(Headers::from_parsed(block, fields))
         }
         Err(httparse::Error::TooManyHeaders) => Err(HttpError::TooManyHeaders(limits.headers)),
         _ => Err(HttpError::Header),

@@ -53,6 +53,8 @@ pub enum HttpError {
     TrailersTooLong(usize),
     /// The body is longer than [`Limits::body`](super::Limits::body) bytes.
     BodyTooLong(usize),
+    /// A line of an event stream or of NDJSON, or an event, is longer than this many bytes.
+    StreamLineTooLong(usize),
     /// The connection ended within the head.
     ClosedInHead,
     /// The connection ended within the body.
@@ -104,6 +106,7 @@ impl fmt::Display for HttpError {
                 write!(f, "the trailers are longer than {limit} bytes")
             }
             HttpError::BodyTooLong(limit) => write!(f, "the body is longer than {limit} bytes"),
+            HttpError::StreamLineTooLong(limit) => write!(f, "a line is longer than {limit} bytes"),
             HttpError::ClosedInHead => f.write_str("closed in the middle of the headers"),
             HttpError::ClosedInBody { received, expected: Some(expected) } => {
                 write!(f, "closed in the middle of the body, after {received} of {expected} bytes")

@@ -16,7 +16,7 @@ pub(super) fn text(response: &Response) -> Result<&str, FeedError> {
         .map(|coding| String::from_utf8_lossy(coding.trim_ascii()).into_owned())
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
         .collect();
-    if !coded.is_empty() {
+    if !coded.is_empty() && !response.decompressed {
         return Err(FeedError::Coding(coded.join(", ")));
     }
     let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body);
@@ -102,7 +102,7 @@ mod tests {
             ("", "gzip, which no header names"),
         ] {
             let coded = error(headers, b"\x1f\x8b\x08\0");
-            assert_eq!(coded, format!("the body is compressed ({named}), though identity was asked for"));
+            assert_eq!(coded, format!("the body is compressed ({named}), which was not asked for"));
         }
     }
 

@@ -5,7 +5,7 @@ use super::feed::{Feed, Pointer};
 use super::observer::{FeedError, FeedEvent, FeedObserver};
 use super::payload::{PayloadError, PayloadLimits};
 use super::reading::{Reading, Values};
-use crate::http::{Client, FetchError, FetchResult, FetchStage, Limits, Request, RequestError, Url};
+use crate::http::{Client, FetchError, FetchResult, FetchStage, Request, RequestError, Url};
 use crate::report::rounds::Rounds;
 use crate::report::warning::WarningLog;
 use crate::{DelayedCall, Instant, Reactor, Reason};
@@ -42,7 +42,7 @@ impl Default for FeedSettings {
             fields: Vec::new(),
             timestamp: None,
             rounds: None,
-            client: Client::new(Limits::default()),
+            client: Client::default(),
             payload: PayloadLimits::default(),
         }
     }
@@ -161,11 +161,11 @@ impl FeedReader {
             return;
         };
         (watched.requested_at, watched.next) = (now, None);
-        let (url, request) = (watched.feed.url.clone(), watched.request.clone());
+        let request = watched.request.clone();
         drop(shared);
         let this = self.clone();
         let done = move |reactor: &mut Reactor, result| this.answered(reactor, index, result);
-        client.fetch(reactor, &url, &request, timeout, done);
+        client.request(request).timeout(timeout).start(reactor, done);
     }
 
     fn answered(&self, reactor: &mut Reactor, index: u32, result: Result<FetchResult, FetchError>) {

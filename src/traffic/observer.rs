@@ -52,7 +52,7 @@ pub enum FeedError {
     Fetch(FetchError),
     /// The status was not 200.
     Status(u16),
-    /// The body is compressed, although the request asked for identity. Holds the coding.
+    /// The body is compressed in a way that was not asked for. Holds the coding.
     Coding(String),
     /// The body is not JSON. Holds the syntax error, the Content-Type and the first characters.
     Json(String),
@@ -75,7 +75,12 @@ impl FeedError {
             FeedError::Fetch(FetchError::Connect(_)) => "connect",
             FeedError::Fetch(FetchError::TimedOut(..)) => "timed_out",
             FeedError::Fetch(FetchError::Closed(_) | FetchError::Lost(_)) => "closed",
-            FeedError::Fetch(FetchError::Http(_)) => "http",
+            FeedError::Fetch(
+                FetchError::TooManyRedirects(_) | FetchError::BadRedirect(..) | FetchError::Downgrade(_),
+            ) => "redirect",
+            FeedError::Fetch(FetchError::ProxyRefused(_)) => "proxy",
+            FeedError::Fetch(FetchError::Compression(_)) => "encoding",
+            FeedError::Fetch(_) => "http",
             FeedError::Status(_) => "status",
             FeedError::Coding(_) => "encoding",
             FeedError::Json(_) => "json",
@@ -93,19 +98,18 @@ impl fmt::Display for FeedError {
             FeedError::Fetch(FetchError::TimedOut(limit, stage)) => {
                 let (before, limit) = match stage {
                     FetchStage::LookingUp => ("the name was not looked up", HumanDuration(*limit)),
+                    FetchStage::Queued => ("all connections were busy", HumanDuration(*limit)),
                     FetchStage::Connecting => ("no connection", HumanDuration(*limit)),
+                    FetchStage::Securing => ("connected, but no handshake", HumanDuration(*limit)),
                     FetchStage::Waiting => ("connected, but no answer", HumanDuration(*limit)),
                     FetchStage::Reading => ("no complete answer", HumanDuration(*limit)),
                 };
                 write!(f, "{before} within {limit}")
             }
             FeedError::Fetch(error) => error.fmt(f),
-            FeedError::Status(status @ 300..=399) => {
-                write!(f, "status {status}, redirects are not followed")
-            }
             FeedError::Status(status) => write!(f, "status {status}"),
             FeedError::Coding(coding) => {
-                write!(f, "the body is compressed ({}), though identity was asked for", Escaped(coding))
+                write!(f, "the body is compressed ({}), which was not asked for", Escaped(coding))
             }
             FeedError::Json(error) => write!(f, "not JSON: {}", Escaped(error)),
             FeedError::Limit(limit) => f.write_str(limit),
