@@ -7,8 +7,8 @@ pub(super) use self::present::{ACCEPTED, Decoder};
 
 #[cfg(not(feature = "compression"))]
 mod absent {
-    use crate::http::client::{ClientSettings, FetchError};
     use crate::http::Headers;
+    use crate::http::client::{ClientSettings, FetchError};
 
     /// Value of `Accept-Encoding`.
     pub(in crate::http) const ACCEPTED: &str = "identity";

@@ -26,7 +26,8 @@ impl Cookies {
     /// Keeps the cookies of a response.
     pub(super) fn store(&mut self, url: &Url, headers: &Headers, now: SystemTime) {
         for value in headers.all("Set-Cookie") {
-            let Some(cookie) = std::str::from_utf8(value).ok().and_then(|text| Cookie::parse(text, url, now)) else {
+            let Some(cookie) = std::str::from_utf8(value).ok().and_then(|text| Cookie::parse(text, url, now))
+            else {
                 continue;
             };
             let same = |known: &Cookie| {
@@ -38,7 +39,9 @@ impl Cookies {
                 Some(place) if expired => drop(self.cookies.remove(place)),
                 // A cookie of plain text cannot replace one that was set in private (RFC 6265bis).
                 Some(place) => {
-                    if let Some(known) = self.cookies.get_mut(place).filter(|known| !known.secure || url.is_https()) {
+                    if let Some(known) =
+                        self.cookies.get_mut(place).filter(|known| !known.secure || url.is_https())
+                    {
                         *known = cookie;
                     }
                 }
@@ -103,7 +106,9 @@ impl Cookie {
                     let domain = value.trim_start_matches('.');
                     // Set for a host that this is not part of.
                     let of_host = url.host().strip_suffix(&*domain.to_ascii_lowercase());
-                    if !domain.is_empty() && !of_host.is_some_and(|rest| rest.is_empty() || rest.ends_with('.')) {
+                    if !domain.is_empty()
+                        && !of_host.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                    {
                         return None;
                     }
                 }
@@ -193,8 +198,7 @@ fn date(text: &str) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
 }
 
-const MONTHS: &[&str] =
-    &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 /// The limits that RFC 6265, 6.1 asks for at least; a jar that is full drops the oldest.
 const MAX_LENGTH: usize = 4096;
 const MAX_PER_HOST: usize = 50;
@@ -227,14 +231,19 @@ mod tests {
         let jar = jar("http://a.example/x/y", &["k=v", "w=1; Domain=example", "o=1; Domain=b.example"]);
         assert_eq!(sent(&jar, "http://a.example/x/z", 1000), "k=v; w=1");
         assert_eq!(sent(&jar, "http://a.example:81/x", 1000), "k=v; w=1");
-        for other in ["http://b.example/x/z", "http://b.a.example/x/", "http://example/x/", "http://a.example/"] {
+        for other in
+            ["http://b.example/x/z", "http://b.a.example/x/", "http://example/x/", "http://a.example/"]
+        {
             assert_eq!(sent(&jar, other, 1000), "", "{other}");
         }
     }
 
     #[test]
     fn a_cookie_has_a_path_and_an_end() {
-        let jar = jar("http://a/", &["p=1; Path=/x", "q=2; path=/", "m=3; Max-Age=10; Path=/", "gone=4; Max-Age=0"]);
+        let jar = jar(
+            "http://a/",
+            &["p=1; Path=/x", "q=2; path=/", "m=3; Max-Age=10; Path=/", "gone=4; Max-Age=0"],
+        );
         assert_eq!(sent(&jar, "http://a/x/y", 1000), "p=1; q=2; m=3");
         assert_eq!(sent(&jar, "http://a/xy", 1009), "q=2; m=3");
         assert_eq!(sent(&jar, "http://a/", 1010), "q=2");

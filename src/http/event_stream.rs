@@ -191,7 +191,9 @@ mod tests {
 
     #[test]
     fn an_event_has_a_limit() {
-        let read = |text: String| EventStreamDecoder::new(20).next(&mut text.as_bytes()).map(|event| event.is_some());
+        let read = |text: String| {
+            EventStreamDecoder::new(20).next(&mut text.as_bytes()).map(|event| event.is_some())
+        };
         let line = |length: usize| format!("data:{}", "x".repeat(length - 5));
         assert_eq!(read(line(20) + "\n\n"), Ok(true));
         assert_eq!(read(line(21) + "\n\n"), Err(HttpError::StreamLineTooLong(20)));

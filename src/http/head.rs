@@ -72,7 +72,8 @@ pub(super) fn whole_head(data: &[u8], limits: &Limits) -> Option<usize> {
         let rest = data.get(start..)?;
         let length = memchr(b'\n', rest)?;
         start += length + 1;
-        if start > limits.head || length > limits.line + 1 || rest.get(length.checked_sub(1)?) != Some(&b'\r') {
+        if start > limits.head || length > limits.line + 1 || rest.get(length.checked_sub(1)?) != Some(&b'\r')
+        {
             return None;
         }
         if length == 1 {

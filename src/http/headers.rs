@@ -137,8 +137,9 @@ impl Headers {
             let start = (part.as_ptr() as usize).wrapping_sub(base) as u32;
             (start, start.wrapping_add(part.len() as u32))
         };
-        let field = |field: &httparse::Header<'_>| {
-            Field { name: range(field.name.as_bytes()), value: range(field.value) }
+        let field = |field: &httparse::Header<'_>| Field {
+            name: range(field.name.as_bytes()),
+            value: range(field.value),
         };
         Headers { text: block.to_vec(), fields: parsed.iter().map(field).collect() }
     }
@@ -177,7 +178,9 @@ impl Eq for Headers {}
 
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter().map(|(name, value)| (name, value.escape_ascii().to_string()))).finish()
+        f.debug_map()
+            .entries(self.iter().map(|(name, value)| (name, value.escape_ascii().to_string())))
+            .finish()
     }
 }
 

@@ -61,8 +61,8 @@ mod lines;
 mod method;
 mod request;
 mod response;
-pub mod server;
 mod response_parser;
+pub mod server;
 mod text;
 mod url;
 
@@ -71,8 +71,9 @@ mod tests;
 
 pub use body::{Body, BodyError, BodySender};
 pub use client::{
-    BodyLines, Call, Client, ClientSettings, FetchError, FetchFuture, FetchResult, FetchStage, Proxies, Proxy,
-    ProxyError, RequestHandle, ServerEvents, StreamEnd, StreamEvent, StreamedResponse, Timeouts, Timings,
+    BodyLines, Call, Client, ClientSettings, FetchError, FetchFuture, FetchResult, FetchStage, Proxies,
+    Proxy, ProxyError, RequestHandle, ServerEvents, StreamEnd, StreamEvent, StreamedResponse, Timeouts,
+    Timings,
 };
 pub use error::HttpError;
 pub use event_stream::{EventStreamDecoder, ServerEvent};

@@ -34,9 +34,8 @@ impl Response {
                 None => utf8(body, 0),
                 Some(charset) => match charset.to_ascii_lowercase().as_str() {
                     "utf-8" | "utf8" => utf8(body, 0),
-                    "us-ascii" | "ascii" | "iso-8859-1" | "latin1" | "iso8859-1" | "windows-1252" | "cp1252" => {
-                        Ok(windows_1252(body))
-                    }
+                    "us-ascii" | "ascii" | "iso-8859-1" | "latin1" | "iso8859-1" | "windows-1252"
+                    | "cp1252" => Ok(windows_1252(body)),
                     "utf-16le" | "utf-16" => utf16(body, 0, u16::from_le_bytes),
                     "utf-16be" => utf16(body, 0, u16::from_be_bytes),
                     _ => Err(TextError::Charset(charset.chars().take(40).collect())),
@@ -118,7 +117,8 @@ mod tests {
     use super::*;
 
     fn text(kind: &str, body: &[u8]) -> Result<String, TextError> {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
         let bytes = [head.as_bytes(), body].concat();
         let response = ResponseReader::new(Limits::default()).feed(&mut bytes.as_slice()).unwrap().unwrap();
         response.text().map(Cow::into_owned)

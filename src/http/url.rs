@@ -12,8 +12,8 @@ use crate::escape::Escaped;
 use crate::{ConnectTcp, Error};
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A parsed `http://` or `https://` URL. A clone shares its text.
 ///
@@ -194,7 +194,8 @@ impl Origin {
 fn scheme(reference: &str) -> Option<&str> {
     let (scheme, _) = reference.split_once(':')?;
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-    (scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(valid)).then_some(scheme)
+    (scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(valid))
+        .then_some(scheme)
 }
 
 fn is_http(scheme: &str) -> bool {

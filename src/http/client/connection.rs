@@ -11,9 +11,7 @@ use crate::http::coding::Decoder;
 use crate::http::head::Framing;
 use crate::http::response_parser::{ResponseEvent, ResponseParser};
 use crate::http::{Headers, HttpError, Limits, ResponseHead};
-use crate::{
-    BuildContext, ClientFactory, Connector, Factory, Layer, Protocol, Reactor, Reason, Transport,
-};
+use crate::{BuildContext, ClientFactory, Connector, Factory, Layer, Protocol, Reactor, Reason, Transport};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -52,9 +50,16 @@ enum Tunnel {
 enum Received {
     /// No final head yet.
     Nothing,
-    Passed { keep: Keep, decoder: Option<Box<Decoder>> },
+    Passed {
+        keep: Keep,
+        decoder: Option<Box<Decoder>>,
+    },
     /// The body of a redirect is discarded.
-    Redirected { keep: Keep, redirect: Redirect, discarded: usize },
+    Redirected {
+        keep: Keep,
+        redirect: Redirect,
+        discarded: usize,
+    },
 }
 
 /// How long the connection may be idle after the response. `None`: not at all.
@@ -155,7 +160,8 @@ impl Connection {
         }
         let client = self.slot.client.clone();
         let settings = &client.shared.settings;
-        let idle = if unsent || !head.keep_alive { None } else { idle_time(&head.headers, settings.idle_timeout) };
+        let idle =
+            if unsent || !head.keep_alive { None } else { idle_time(&head.headers, settings.idle_timeout) };
         if settings.cookies {
             let now = transport.reactor().system_time();
             let exchange = exchange.borrow();
@@ -472,7 +478,8 @@ fn idle_time(headers: &Headers, most: Duration) -> Keep {
     let parameter = |item: &[u8]| {
         let text = std::str::from_utf8(item).ok()?;
         let (name, value) = text.split_once('=')?;
-        let seconds = name.trim().eq_ignore_ascii_case("timeout").then_some(value.trim().trim_matches('"'))?;
+        let seconds =
+            name.trim().eq_ignore_ascii_case("timeout").then_some(value.trim().trim_matches('"'))?;
         seconds.parse::<u32>().ok()
     };
     match headers.items("Keep-Alive").find_map(parameter) {

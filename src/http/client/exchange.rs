@@ -142,9 +142,7 @@ impl Marks {
             queued: placed - self.started,
             resolve: reaching.zip(connect).map(|(reaching, connect)| reaching - connect),
             connect,
-            tls: self.secured.zip(self.connected).map(|(secured, connected)| {
-                secured - connected
-            }),
+            tls: self.secured.zip(self.connected).map(|(secured, connected)| secured - connected),
             first_byte: first_byte - sent,
             transfer: now - first_byte,
         }

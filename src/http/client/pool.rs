@@ -94,7 +94,15 @@ impl Pool {
     }
 
     /// Finds the place of a request. `fresh`: not on a connection that was used before.
-    pub(super) fn place(&mut self, client: &Client, handle: &Handle, route: &Route, exchange: &Pending, fresh: bool, now: Instant) -> Place {
+    pub(super) fn place(
+        &mut self,
+        client: &Client,
+        handle: &Handle,
+        route: &Route,
+        exchange: &Pending,
+        fresh: bool,
+        now: Instant,
+    ) -> Place {
         if !fresh {
             if let Some(finishing) = &mut self.finishing
                 && finishing.next.is_none()
@@ -128,7 +136,10 @@ impl Pool {
         }
         self.hosts.entry(route.clone()).or_default().connections += 1;
         self.total += 1;
-        Place::New(Slot { client: client.clone(), route: route.clone(), handle: handle.clone(), held: true }, evicted)
+        Place::New(
+            Slot { client: client.clone(), route: route.clone(), handle: handle.clone(), held: true },
+            evicted,
+        )
     }
 
     /// Takes the idle connection that was used the longest time ago.
@@ -175,7 +186,8 @@ impl Pool {
             return None;
         }
         let most = self.max_per_host;
-        let host = self.hosts.values_mut().find(|host| !host.waiting.is_empty() && host.connections < most)?;
+        let host =
+            self.hosts.values_mut().find(|host| !host.waiting.is_empty() && host.connections < most)?;
         let next = host.waiting.pop_front()?;
         self.waiting -= 1;
         Some(next)
@@ -198,7 +210,10 @@ impl Pool {
         self.sweep.is_none_or(|(_, at)| until < at).then_some(until)
     }
 
-    pub(super) fn set_sweep(&mut self, sweep: Option<(DelayedCall, Instant)>) -> Option<(DelayedCall, Instant)> {
+    pub(super) fn set_sweep(
+        &mut self,
+        sweep: Option<(DelayedCall, Instant)>,
+    ) -> Option<(DelayedCall, Instant)> {
         std::mem::replace(&mut self.sweep, sweep)
     }
 

@@ -194,7 +194,9 @@ fn matches(rule: &str, url: &Url) -> bool {
 
 fn is_within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
     let (address, network, width) = match (address.to_canonical(), network.to_canonical()) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => (address.to_bits().into(), network.to_bits().into(), 32),
+        (IpAddr::V4(address), IpAddr::V4(network)) => {
+            (address.to_bits().into(), network.to_bits().into(), 32)
+        }
         (IpAddr::V6(address), IpAddr::V6(network)) => (address.to_bits(), network.to_bits(), 128),
         _ => return false,
     };
@@ -283,10 +285,18 @@ mod tests {
         let of = |proxies: &Proxies, url: &str| {
             proxies.of(&url.parse().unwrap()).map(|proxy| proxy.url().to_string())
         };
-        let proxies = read(&[("http_proxy", "p:1"), ("HTTPS_PROXY", "q:2"), ("NO_PROXY", "x.example y.example")]).unwrap();
+        let proxies =
+            read(&[("http_proxy", "p:1"), ("HTTPS_PROXY", "q:2"), ("NO_PROXY", "x.example y.example")])
+                .unwrap();
         assert_eq!(of(&proxies, "http://a/").as_deref(), Some("http://p:1/"));
         assert_eq!(of(&proxies, "https://a/").as_deref(), Some("http://q:2/"));
-        for direct in ["http://x.example/", "https://b.y.example/", "http://localhost/", "http://127.0.0.9/", "http://[::1]/"] {
+        for direct in [
+            "http://x.example/",
+            "https://b.y.example/",
+            "http://localhost/",
+            "http://127.0.0.9/",
+            "http://[::1]/",
+        ] {
             assert_eq!(of(&proxies, direct), None, "{direct}");
         }
         assert_eq!(read(&[("HTTP_PROXY", "p:1")]), Ok(Proxies::default()));

@@ -18,8 +18,14 @@ pub(super) enum Outgoing {
     Done,
     /// The body is held back until the server agrees, or for the time of patience.
     Held(Body),
-    Bytes { bytes: Rc<[u8]>, sent: usize },
-    Upload { upload: Rc<RefCell<Upload>>, chunked: bool },
+    Bytes {
+        bytes: Rc<[u8]>,
+        sent: usize,
+    },
+    Upload {
+        upload: Rc<RefCell<Upload>>,
+        chunked: bool,
+    },
 }
 
 impl Outgoing {
@@ -29,7 +35,9 @@ impl Outgoing {
 
     fn of(body: &Body) -> Outgoing {
         match (body.as_bytes(), body.upload()) {
-            (_, Some(upload)) => Outgoing::Upload { upload: Rc::clone(upload), chunked: body.length().is_none() },
+            (_, Some(upload)) => {
+                Outgoing::Upload { upload: Rc::clone(upload), chunked: body.length().is_none() }
+            }
             (Some(bytes), None) if !bytes.is_empty() => Outgoing::Bytes { bytes: Rc::clone(bytes), sent: 0 },
             _ => Outgoing::Done,
         }
@@ -54,7 +62,8 @@ impl Connection {
         bytes.clear();
         self.encode_head(&sending, transport, &mut bytes);
         self.outgoing = Outgoing::of(sending.request.sent_body());
-        if let (Outgoing::Bytes { bytes: body, sent }, None) = (&mut self.outgoing, sending.request.patience())
+        if let (Outgoing::Bytes { bytes: body, sent }, None) =
+            (&mut self.outgoing, sending.request.patience())
             && body.len() <= PIECE
         {
             bytes.extend_from_slice(body);
@@ -197,7 +206,8 @@ impl Connection {
 fn notify(handle: Handle, id: ConnectionId) -> Rc<dyn Fn()> {
     Rc::new(move || {
         handle.call(move |reactor| {
-            reactor.with_protocol(id, |connection: &mut Connection, transport| connection.send_body(transport));
+            reactor
+                .with_protocol(id, |connection: &mut Connection, transport| connection.send_body(transport));
         });
     })
 }

@@ -1,8 +1,8 @@
 //! Streamed responses in tasks.
 
+use super::FetchError;
 use super::call::{Call, Cancelling, RequestHandle};
 use super::sink::{StreamEnd, StreamEvent};
-use super::FetchError;
 use crate::http::event_stream::{EventStreamDecoder, ServerEvent};
 use crate::http::json_lines::JsonLines;
 use crate::http::{Headers, ResponseHead};

@@ -36,9 +36,9 @@ pub(super) fn compress(response: &mut Response) {
     if !(MIN_LENGTH..=MAX_LENGTH).contains(&bytes.len()) {
         return;
     }
-    let compressed = compressed(bytes);
+    let (length, compressed) = (bytes.len(), compressed(bytes));
     response.push_field("Vary", "Accept-Encoding");
-    if compressed.len() < bytes.len() {
+    if compressed.len() < length {
         response.push_field("Content-Encoding", "gzip");
         response.body = Body::Bytes(Cow::Owned(compressed));
     }

@@ -7,7 +7,7 @@ use super::super::limits::SiteLimits;
 use super::super::route::Handler;
 use super::output::Framer;
 use super::{Channel, Rc};
-use crate::http::chunked::Chunked;
+use crate::http::chunked::{Chunked, ChunkedEvent};
 use crate::{Instant, Transport};
 
 /// A request in progress.
@@ -107,21 +107,25 @@ impl PendingBody {
                 }
             }
             Rest::Chunked(chunked) => {
-                let before = body.len();
-                let remaining = self.max.saturating_sub(self.received as usize);
-                // The decoder counts what is in `body` already.
-                let limits = limits.of_chunks(remaining.saturating_add(before));
-                let trailers = chunked
-                    .take(&limits, data, body)
-                    .map_err(|error| super::Refusal::of_chunks(error, self.max))?;
-                self.received += (body.len() - before) as u64;
-                if let Some(trailers) = trailers {
-                    let forbidden =
-                        |name: &str| FORBIDDEN.iter().any(|known| known.eq_ignore_ascii_case(name));
-                    if trailers.iter().any(|(name, _)| forbidden(name)) {
-                        return Err(super::Refusal::Trailer);
+                // The decoder counts the announced bytes.
+                let limits = limits.of_chunks(self.max);
+                let refusal = |error| super::Refusal::of_chunks(error, self.max);
+                while let Some(event) = chunked.next(&limits, data).map_err(refusal)? {
+                    match event {
+                        ChunkedEvent::Piece(piece) => {
+                            body.extend_from_slice(piece);
+                            self.received += piece.len() as u64;
+                        }
+                        ChunkedEvent::End(trailers) => {
+                            let forbidden =
+                                |name: &str| FORBIDDEN.iter().any(|known| known.eq_ignore_ascii_case(name));
+                            if trailers.iter().any(|(name, _)| forbidden(name)) {
+                                return Err(super::Refusal::Trailer);
+                            }
+                            self.rest = Rest::Complete;
+                            break;
+                        }
                     }
-                    self.rest = Rest::Complete;
                 }
             }
         }
