@@ -38,6 +38,10 @@ impl<'a> Literal<'a> {
     /// Parses an address without brackets. `None` when the text is no IP address, with or without a
     /// zone.
     pub(crate) fn read(text: &'a str) -> Option<Result<Literal<'a>, BadZone>> {
+        // Most texts are host names, which have a colon nowhere and rarely begin with a digit.
+        if !text.as_bytes().first().is_some_and(u8::is_ascii_digit) && !text.contains(':') {
+            return None;
+        }
         let Some((address, zone)) = text.split_once('%') else {
             return text.parse().ok().map(|address| Ok(Literal::Ip(address)));
         };

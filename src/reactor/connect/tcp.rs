@@ -227,20 +227,28 @@ impl ConnectTcp {
 /// Checks that a host is an IP address or a host name. The error says what is wrong.
 pub(in crate::reactor) fn check_host(host: &str) -> Result<(), &'static str> {
     let name = host.strip_suffix('.').unwrap_or(host);
-    let label_is_good = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    if name.is_empty() {
+    let (mut good, mut label, mut digits) = (name.len() <= 253, 0, 0);
+    for byte in name.bytes() {
+        if byte == b'.' {
+            good &= (1..=63).contains(&label);
+            (label, digits) = (0, 0);
+        } else {
+            good &= byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            label += 1;
+            digits += usize::from(byte.is_ascii_digit());
+        }
+    }
+    good &= (1..=63).contains(&label);
+    if good && digits < label {
+        Ok(())
+    } else if name.is_empty() {
         Err("the host is missing")
     } else if let Some(literal) = Literal::read(host) {
         literal.and_then(Literal::with_its_zone).map(drop).map_err(BadZone::why)
-    } else if name.len() > 253 || !name.split('.').all(label_is_good) {
-        Err("the host is neither an IP address nor a host name")
-    } else if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit())) {
+    } else if good {
         Err("the host looks like an IP address but is not one")
     } else {
-        Ok(())
+        Err("the host is neither an IP address nor a host name")
     }
 }
 

@@ -139,6 +139,9 @@ pub(in crate::reactor) struct DatagramSlot {
     /// even if the kernel delivers them.
     pub(in crate::reactor) connected_peer: Option<Address>,
     pub(in crate::reactor) max_size: usize,
+    /// Number of datagrams to read with one call. It grows while more are waiting: most sockets
+    /// receive one datagram at a time, and room for many takes time.
+    pub(in crate::reactor) batch: usize,
     pub(in crate::reactor) state: State,
     /// The lookup of the peer's host name, while it runs.
     pub(in crate::reactor) lookup: Option<Lookup>,
@@ -186,6 +189,7 @@ impl DatagramSlot {
             host,
             peer,
             max_size,
+            batch: MIN_BATCH,
             state: State::Starting,
             lookup: None,
             reading_paused: false,
@@ -484,3 +488,7 @@ impl Reactor {
         self.registry.tokens(open).into_iter().map(DatagramId).collect()
     }
 }
+
+/// Number of datagrams in the first read of a socket. With one, a further read would have to find
+/// out that there are no more.
+const MIN_BATCH: usize = 2;

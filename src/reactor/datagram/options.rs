@@ -255,7 +255,9 @@ impl Reactor {
         let token = self.registry.next_token();
         let adopted = self.net.adopt(token, descriptor, Adopt::Datagram);
         adopted.map_err(|failed| Error::System { call: failed.step.name(), source: failed.error })?;
-        self.register_datagram(token, Box::new(protocol), LONGEST_DATAGRAM, None, "an adopted descriptor")
+        self.register_datagram(token, Box::new(protocol), LONGEST_DATAGRAM, None, || {
+            "an adopted descriptor".to_owned()
+        })
     }
 
     fn open_datagram(
@@ -265,7 +267,7 @@ impl Reactor {
         max_size: usize,
     ) -> Result<DatagramId> {
         self.check_not_stopping()?;
-        let asked = match open {
+        let asked = || match open {
             Open::Udp { connect: Some(peer), .. } => peer.to_string(),
             Open::Udp { bind, .. } => bind.to_string(),
             Open::UnixDatagram { bind: Some(name), .. } | Open::UnixDatagram { connect: Some(name), .. } => {
@@ -274,13 +276,13 @@ impl Reactor {
             _ => UnixAddress::UNNAMED.to_string(),
         };
         let token = self.registry.next_token();
-        self.net.open(token, open).map_err(|failed| cannot_listen(&asked, failed))?;
+        self.net.open(token, open).map_err(|failed| cannot_listen(&asked(), failed))?;
         let peer = match open {
             Open::Udp { connect, .. } => connect.map(Address::Udp),
             Open::UnixDatagram { connect, .. } => connect.clone().map(Address::Unix),
             _ => None,
         };
-        self.register_datagram(token, protocol, max_size, peer, &asked)
+        self.register_datagram(token, protocol, max_size, peer, asked)
     }
 
     fn register_datagram(
@@ -289,11 +291,11 @@ impl Reactor {
         protocol: Box<dyn DatagramProtocol>,
         max_size: usize,
         peer: Option<Address>,
-        asked: &str,
+        asked: impl FnOnce() -> String,
     ) -> Result<DatagramId> {
-        let (host, peer, connected_peer) = self.datagram_addresses(token, peer).map_err(|source| {
-            Error::CannotListen { address: asked.to_owned(), call: "getsockname", source }
-        })?;
+        let (host, peer, connected_peer) = self
+            .datagram_addresses(token, peer)
+            .map_err(|source| Error::CannotListen { address: asked(), call: "getsockname", source })?;
         log::debug!(address = host.to_string().as_str(); "datagrams at {host}");
         let slot = DatagramSlot::new(protocol, host, peer, connected_peer, max_size.min(MAX_SIZE_LIMIT));
         let inserted = self.registry.insert(Source::Datagram(Box::new(slot)));

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::net::{Readiness, RecvBatch, Token, is_icmp_error};
+use crate::net::{BATCH, Readiness, RecvBatch, Token, is_icmp_error};
 use crate::reactor::datagram::{CurrentDatagram, DatagramError, State};
 use crate::reactor::{CallbackKind, Reactor, TimedCall};
 
@@ -23,9 +23,10 @@ impl Reactor {
             if share == 0 {
                 return self.schedule_datagrams(token);
             }
-            inbound.prepare(slot.max_size, share.div_ceil(DATAGRAM_COST));
+            inbound.prepare(slot.max_size, share.div_ceil(DATAGRAM_COST).min(slot.batch));
             match self.net.recv_datagrams(token, inbound) {
-                Ok(()) if inbound.more() || slot.readiness.has(Readiness::READ_CLOSED) => {}
+                Ok(()) if inbound.more() => slot.batch = (slot.batch * 2).min(BATCH),
+                Ok(()) if slot.readiness.has(Readiness::READ_CLOSED) => {}
                 Ok(()) => slot.readiness.remove(Readiness::READABLE),
                 Err(error) => {
                     if !self.datagram_input_failed(token, &error) {

@@ -127,6 +127,11 @@ impl SendQueue {
         (self.to_try, self.max_retries) = (self.full.len(), max_retries);
     }
 
+    /// Whether a datagram can be sent now.
+    pub(in crate::reactor) fn has_work(&self) -> bool {
+        !self.fifo.is_empty() || self.to_try > 0
+    }
+
     /// Whether datagrams wait for full receivers.
     pub(in crate::reactor) fn has_full_receivers(&self) -> bool {
         !self.full.is_empty()

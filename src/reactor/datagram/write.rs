@@ -41,6 +41,9 @@ impl Reactor {
     /// Sends queued datagrams and reports errors. After an error, the rest is sent in the next
     /// turn, because the protocol may have written more.
     pub(in crate::reactor) fn flush_datagrams(&mut self, token: Token) {
+        if !self.registry.datagram_mut(token).is_some_and(|slot| slot.send_queue.has_work()) {
+            return;
+        }
         let errors = self.send_datagrams(token);
         if errors.is_empty() {
             return;

@@ -1,13 +1,15 @@
 //! Pending look-ups: requests, timeouts and the delivery of answers.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use slab::Slab;
+
 use crate::net::zone::Literal;
 use crate::net::{Instant, LookupId, LookupProgress, NameError, Token};
-use crate::numbered::Numbered;
 use crate::reactor::connect::tcp::check_host;
 use crate::reactor::resolve::answers::Answers;
 use crate::reactor::resolve::system::SystemResolver;
@@ -21,7 +23,10 @@ use crate::reactor::{
 
 /// A handle to a look-up. See [`Reactor::look_up`]. (Twisted: `IHostResolution`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Lookup(u64);
+pub struct Lookup {
+    index: u32,
+    serial: u32,
+}
 
 /// The receiver of a look-up's answers.
 pub(in crate::reactor) enum Receiver {
@@ -46,8 +51,9 @@ pub(crate) struct PendingLookups {
     resolver: Option<Rc<dyn Resolve>>,
     /// The crate's default resolver is made when the first name is looked up.
     default_is_due: bool,
-    pending: Numbered<Pending>,
-    count: u64,
+    pending: Slab<(u32, Pending)>,
+    /// The serial number of the last request.
+    count: u32,
 }
 
 struct Pending {
@@ -63,8 +69,8 @@ struct Pending {
     timer: Option<DelayedCall>,
     /// The addresses so far, in order.
     found: Vec<SocketAddr>,
-    /// The same, sorted.
-    seen: Vec<SocketAddr>,
+    /// The same as a set, if there are many.
+    seen: BTreeSet<SocketAddr>,
     /// The order of the addresses has no meaning.
     unordered: bool,
     /// An address of another family was found.
@@ -101,9 +107,35 @@ impl PendingLookups {
         self.pending.len()
     }
 
+    /// The handle of the next request.
+    fn next(&mut self) -> Lookup {
+        self.count = self.count.wrapping_add(1);
+        Lookup { index: self.pending.vacant_key() as u32, serial: self.count }
+    }
+
+    fn insert(&mut self, lookup: Lookup, pending: Pending) {
+        let index = self.pending.insert((lookup.serial, pending));
+        debug_assert_eq!(index, lookup.index as usize);
+    }
+
+    fn get(&self, lookup: Lookup) -> Option<&Pending> {
+        let (serial, pending) = self.pending.get(lookup.index as usize)?;
+        (*serial == lookup.serial).then_some(pending)
+    }
+
+    fn get_mut(&mut self, lookup: Lookup) -> Option<&mut Pending> {
+        let (serial, pending) = self.pending.get_mut(lookup.index as usize)?;
+        (*serial == lookup.serial).then_some(pending)
+    }
+
+    fn remove(&mut self, lookup: Lookup) -> Option<Pending> {
+        self.get(lookup)?;
+        self.pending.try_remove(lookup.index as usize).map(|(_, pending)| pending)
+    }
+
     /// The callbacks of all pending requests, and the resolver.
     pub(in crate::reactor) fn into_calls(self) -> impl Iterator<Item = Leftover> {
-        let calls = self.pending.into_values().flat_map(|pending| {
+        let calls = self.pending.into_iter().flat_map(|(_, (_, pending))| {
             let on_cancel = pending.on_cancel.into_iter().map(Leftover::OnCancel);
             on_cancel.chain(pending.receiver.map(Leftover::Receiver))
         });
@@ -114,7 +146,7 @@ impl PendingLookups {
 #[cfg(test)]
 impl Lookup {
     pub(in crate::reactor) fn of_test() -> Lookup {
-        Lookup(0)
+        Lookup { index: 0, serial: 0 }
     }
 }
 
@@ -214,7 +246,7 @@ impl Reactor {
         let limit = query.timeout;
         let lookup = self.start_lookup(query, receiver)?;
         let timer = self.timers.set(self.now() + limit, TimedCall::LookupTimeout(lookup));
-        match self.threads.lookups.pending.get_mut(lookup.0) {
+        match self.threads.lookups.get_mut(lookup) {
             Some(pending) => pending.timer = Some(timer),
             None => drop(self.timers.cancel(timer)),
         }
@@ -236,8 +268,7 @@ impl Reactor {
                 return Err(Error::QueueFull(LOOKUP_QUEUE));
             }
         }
-        self.threads.lookups.count += 1;
-        let lookup = Lookup(self.threads.lookups.count);
+        let lookup = self.threads.lookups.next();
         let answers = Answers::new(Arc::clone(&self.threads.inbox), lookup);
         let now = self.now();
         let pending = Pending {
@@ -248,14 +279,14 @@ impl Reactor {
             began: now,
             timer: None,
             found: Vec::new(),
-            seen: Vec::new(),
+            seen: BTreeSet::new(),
             unordered: false,
             other_family: false,
             ttl: None,
             on_cancel: Vec::new(),
             panicked: None,
         };
-        self.threads.lookups.pending.insert(lookup.0, pending);
+        self.threads.lookups.insert(lookup, pending);
         let asked = match (literal, resolver) {
             (Some(Ok(address)), _) => {
                 answers.finish_with([address], None);
@@ -275,7 +306,7 @@ impl Reactor {
                 let query = &query;
                 let ask = move |reactor: &mut Reactor| resolver.resolve(reactor, query, answers);
                 self.catch_panic(CallbackKind::Resolve, ask).unwrap_or_else(|panic| {
-                    if let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) {
+                    if let Some(pending) = self.threads.lookups.get_mut(lookup) {
                         pending.panicked = Some(panic.message);
                     }
                     Ok(())
@@ -301,7 +332,7 @@ impl Reactor {
 
     /// Notes the request to the driver, for its progress and its cancellation.
     pub(in crate::reactor) fn set_system_lookup(&mut self, lookup: Lookup, id: LookupId) {
-        match self.threads.lookups.pending.get_mut(lookup.0) {
+        match self.threads.lookups.get_mut(lookup) {
             Some(pending) => pending.system = Some(id),
             None => self.net.cancel_lookup(id),
         }
@@ -309,7 +340,7 @@ impl Reactor {
 
     /// Registers a call for the cancellation of a look-up. It is queued if that has happened.
     pub(in crate::reactor) fn on_lookup_cancelled(&mut self, lookup: Lookup, call: OnCancel) {
-        match self.threads.lookups.pending.get_mut(lookup.0) {
+        match self.threads.lookups.get_mut(lookup) {
             Some(pending) => pending.on_cancel.push(call),
             None => self.queues.callbacks.push(Callback::Call(call)),
         }
@@ -317,7 +348,7 @@ impl Reactor {
 
     /// Removes a pending request.
     fn remove_lookup(&mut self, lookup: Lookup) -> Option<Pending> {
-        let pending = self.threads.lookups.pending.remove(lookup.0)?;
+        let pending = self.threads.lookups.remove(lookup)?;
         if let Some(id) = pending.system {
             self.net.cancel_lookup(id);
         }
@@ -344,7 +375,7 @@ impl Reactor {
 
     /// Handles an answer of a resolver.
     pub(in crate::reactor) fn answered(&mut self, lookup: Lookup, message: Message) {
-        let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) else { return };
+        let Some(pending) = self.threads.lookups.get_mut(lookup) else { return };
         if let Some(began) = message.began {
             pending.began = began;
         }
@@ -361,7 +392,7 @@ impl Reactor {
 
     /// Delivers addresses of a look-up that goes on.
     fn deliver(&mut self, lookup: Lookup, addresses: Vec<SocketAddr>, ttl: Option<Duration>) {
-        let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) else { return };
+        let Some(pending) = self.threads.lookups.get_mut(lookup) else { return };
         let (began, unordered) = (pending.began, pending.unordered);
         match pending.receiver.take() {
             Some(Receiver::Answers(mut on_answer)) => {
@@ -372,7 +403,7 @@ impl Reactor {
                 let answer = Answer::Addresses { addresses, ttl };
                 let call = |reactor: &mut Reactor| on_answer(reactor, answer);
                 let panicked = self.run_user_code(CallbackKind::ThreadResult, None, call).is_err();
-                match self.threads.lookups.pending.get_mut(lookup.0) {
+                match self.threads.lookups.get_mut(lookup) {
                     Some(pending) if !panicked => pending.receiver = Some(Receiver::Answers(on_answer)),
                     _ => {
                         self.abandon_lookup(lookup);
@@ -398,11 +429,13 @@ impl Reactor {
         failure: Option<Reason>,
     ) {
         let each = matches!(
-            self.threads.lookups.pending.get(lookup.0),
+            self.threads.lookups.get(lookup),
             Some(Pending { receiver: Some(Receiver::Answers(_)), .. })
         );
+        // Only a connector needs them below.
+        let mut addresses = addresses;
         if each && !addresses.is_empty() {
-            self.deliver(lookup, addresses.clone(), ttl);
+            self.deliver(lookup, std::mem::take(&mut addresses), ttl);
         }
         let Some(mut pending) = self.remove_lookup(lookup) else { return };
         self.drop_values(std::mem::take(&mut pending.on_cancel));
@@ -447,7 +480,7 @@ impl Reactor {
     /// side was busy.
     pub(in crate::reactor) fn overdue_lookup(&mut self, lookup: Lookup, limit: Duration) -> Overdue {
         let now = self.now();
-        let Some(pending) = self.threads.lookups.pending.get(lookup.0) else { return Overdue::Until(now) };
+        let Some(pending) = self.threads.lookups.get(lookup) else { return Overdue::Until(now) };
         let host = pending.query.host.clone();
         let progress = match pending.system {
             Some(id) => self.net.lookup_progress(id),
@@ -468,17 +501,17 @@ impl Reactor {
 
     /// Handles the timeout of a look-up that has its own.
     pub(in crate::reactor) fn lookup_timed_out(&mut self, lookup: Lookup) {
-        let Some(pending) = self.threads.lookups.pending.get(lookup.0) else { return };
+        let Some(pending) = self.threads.lookups.get(lookup) else { return };
         let limit = pending.query.timeout;
         match self.overdue_lookup(lookup, limit) {
             Overdue::Until(at) => {
                 let timer = self.timers.set(at, TimedCall::LookupTimeout(lookup));
-                if let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) {
+                if let Some(pending) = self.threads.lookups.get_mut(lookup) {
                     pending.timer = Some(timer);
                 }
             }
             Overdue::Failed(reason) => {
-                if let Some(pending) = self.threads.lookups.pending.get_mut(lookup.0) {
+                if let Some(pending) = self.threads.lookups.get_mut(lookup) {
                     for call in std::mem::take(&mut pending.on_cancel) {
                         self.queues.callbacks.push(Callback::Call(call));
                     }
@@ -489,7 +522,7 @@ impl Reactor {
     }
 
     /// Drops a user's value. The drop may panic, and may be a part of another callback.
-    pub(in crate::reactor) fn drop_value<T>(&mut self, value: T) {
+    fn drop_value<T>(&mut self, value: T) {
         // The panic was counted and logged. It affects no other code.
         let _ = self.catch_panic(CallbackKind::Drop, |_| drop(value));
     }
@@ -502,23 +535,32 @@ impl Reactor {
 impl Pending {
     /// Adds addresses, and returns those that are new and of the wanted family.
     fn add(&mut self, addresses: Vec<SocketAddr>, ttl: Option<Duration>) -> Vec<SocketAddr> {
-        let mut fresh = Vec::new();
+        let first_fresh = self.found.len();
         for mut address in addresses {
             if address.port() == 0 {
                 address.set_port(self.query.port);
             }
             if !self.query.family.contains(address) {
                 self.other_family = true;
-            } else if let Err(place) = self.seen.binary_search(&address) {
-                self.seen.insert(place, address);
-                fresh.push(address);
+            } else if self.is_new(address) {
+                self.found.push(address);
             }
         }
+        let fresh = self.found.get(first_fresh..).unwrap_or_default().to_vec();
         if !fresh.is_empty() {
-            self.found.extend(&fresh);
             self.ttl = self.ttl.into_iter().chain(ttl).min();
         }
         fresh
+    }
+
+    fn is_new(&mut self, address: SocketAddr) -> bool {
+        if self.found.len() < MANY_ADDRESSES {
+            return !self.found.contains(&address);
+        }
+        if self.seen.is_empty() {
+            self.seen.extend(&self.found);
+        }
+        self.seen.insert(address)
     }
 
     /// The reason why addresses may be missing, or why there are none.
@@ -559,3 +601,6 @@ impl Pending {
         }
     }
 }
+
+/// Number of addresses from which a set of them is kept.
+const MANY_ADDRESSES: usize = 32;

@@ -99,6 +99,10 @@ impl Batches {
         bytes: &[u8],
         datagrams: &[Transmit],
     ) -> io::Result<usize> {
+        // The usual case of a connected socket, without headers of a batch.
+        if let [Transmit { to: None, origin: None, .. }] = datagrams {
+            return send_one(socket, bytes, datagrams);
+        }
         let segmentable = segmentable(datagrams);
         if self.segments != Segments::Unsupported && family != Family::Unix && segmentable >= MIN_SEGMENTS {
             match send_segments(socket, family, bytes, datagrams, segmentable) {
