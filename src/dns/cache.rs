@@ -11,6 +11,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::Instant;
+use crate::dns::key_hash::KeyHash;
 use crate::dns::message::answer::AnswerKind;
 use crate::dns::message::question::Question;
 use crate::dns::{DnsError, Response};
@@ -24,7 +25,7 @@ pub(in crate::dns) struct Cache {
     max_entries: usize,
     max_bytes: usize,
     bytes: usize,
-    places: HashMap<Rc<[u8]>, usize>,
+    places: HashMap<Rc<[u8]>, usize, KeyHash>,
     entries: Slab<Entry>,
     newest: usize,
     oldest: usize,
@@ -47,7 +48,7 @@ impl Cache {
             max_entries,
             max_bytes,
             bytes: 0,
-            places: HashMap::new(),
+            places: HashMap::default(),
             entries: Slab::new(),
             newest: NONE,
             oldest: NONE,

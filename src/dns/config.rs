@@ -99,6 +99,13 @@ impl Default for ResolverConfig {
     }
 }
 
+impl ResolverConfig {
+    /// The time limit of the first attempt.
+    pub(in crate::dns) fn first_timeout(&self) -> Duration {
+        self.timeouts.first().map_or(self.timeout, |first| self.timeout.min(*first))
+    }
+}
+
 /// A server of a resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameServer {

@@ -57,6 +57,7 @@ mod cache;
 mod config;
 mod engine;
 mod error;
+mod key_hash;
 mod lookup;
 mod message;
 mod reload;

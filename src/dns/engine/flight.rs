@@ -37,7 +37,9 @@ pub(super) struct Flight {
     pub(super) earlier: Vec<Box<[u8]>>,
     /// Lowest TTL of these aliases.
     pub(super) alias_ttl: u32,
-    pub(super) askers: Vec<(u64, Done)>,
+    /// The first request, and those that have joined it.
+    pub(super) first: Option<(u64, Done)>,
+    pub(super) joined: Vec<(u64, Done)>,
     pub(super) stage: Stage,
     /// The next attempt, if it is not up to the choice among servers.
     pub(super) next: Option<NextAttempt>,

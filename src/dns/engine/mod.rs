@@ -21,6 +21,7 @@ use crate::dns::cache::{Cache, Outcome};
 use crate::dns::engine::flight::{Ask, Attempt, Done, Flight, FlightId, NextAttempt, Stage};
 use crate::dns::engine::server::{Attempts, Choice, MAX_PLACES, MAX_SERVERS, Server, choose};
 use crate::dns::engine::stream::Stream;
+use crate::dns::key_hash::KeyHash;
 use crate::dns::message::answer::{AnswerKind, Meaning, read, response_code};
 use crate::dns::message::question::{QueryMessage, Question, Relation, is_truncated, relation};
 use crate::dns::message::response::Shared;
@@ -41,7 +42,7 @@ pub(in crate::dns) struct State {
     servers: Vec<Server>,
     flights: Slab<Flight>,
     /// The flights by name, type and reactor.
-    joined: HashMap<Rc<[u8]>, usize>,
+    joined: HashMap<Rc<[u8]>, usize, KeyHash>,
     /// Flights that wait for the limits.
     waiting: VecDeque<FlightId>,
     /// Flights that are not waiting.
@@ -106,7 +107,7 @@ impl Engine {
             statistics: ResolverStatistics::default(),
             servers,
             flights: Slab::new(),
-            joined: HashMap::new(),
+            joined: HashMap::default(),
             waiting: VecDeque::new(),
             active: 0,
             starting: false,
@@ -161,7 +162,7 @@ impl Engine {
         if let Some(place) = state.joined.get(key).copied()
             && let Some(flight) = state.flights.get_mut(place)
         {
-            flight.askers.push((serial, done));
+            flight.joined.push((serial, done));
             let flight = FlightId { place, serial: flight.serial };
             state.statistics.joined += 1;
             return Ok(Ask { flight, asker: serial });
@@ -175,7 +176,7 @@ impl Engine {
         }
         let id = FlightId { place: state.flights.vacant_key(), serial };
         let watch = Watch { engine: Rc::clone(self), flight: id, ran: false };
-        let timer = reactor.call_later(config.timeout, move |reactor| watch.due(reactor));
+        let timer = reactor.call_later(config.first_timeout(), move |reactor| watch.due(reactor));
         state.rotation = state.rotation.wrapping_add(1);
         let key: Rc<[u8]> = key.into();
         let flight = Flight {
@@ -185,7 +186,8 @@ impl Engine {
             aliases: 0,
             earlier: Vec::new(),
             alias_ttl: u32::MAX,
-            askers: vec![(serial, done)],
+            first: Some((serial, done)),
+            joined: Vec::new(),
             stage: Stage::Waiting,
             next: None,
             attempts: Attempts::default(),
@@ -199,7 +201,7 @@ impl Engine {
         state.flights.insert(flight);
         state.joined.insert(key, id.place);
         drop(state);
-        if let Some(outcome) = self.attempt(reactor, id) {
+        if let Some(outcome) = self.attempt_with(reactor, id, true) {
             // The caller is not called inside its own call.
             let engine = Rc::clone(self);
             reactor.handle().call(move |reactor| engine.finish(reactor, id, outcome));
@@ -211,9 +213,14 @@ impl Engine {
     pub(in crate::dns) fn cancel(self: &Rc<Engine>, reactor: &mut Reactor, ask: Ask) {
         let mut state = self.state.borrow_mut();
         let Some(flight) = state.flight_mut(ask.flight) else { return };
-        let Some(index) = flight.askers.iter().position(|(asker, _)| *asker == ask.asker) else { return };
-        let asker = flight.askers.remove(index);
-        let last = flight.askers.is_empty();
+        let asker = match flight.first.take_if(|(asker, _)| *asker == ask.asker) {
+            Some(asker) => asker,
+            None => match flight.joined.iter().position(|(asker, _)| *asker == ask.asker) {
+                Some(index) => flight.joined.remove(index),
+                None => return,
+            },
+        };
+        let last = flight.first.is_none() && flight.joined.is_empty();
         drop(state);
         if last {
             self.end_attempt(reactor, ask.flight);
@@ -226,6 +233,11 @@ impl Engine {
 
     /// Begins attempts until one is under way. Returns the outcome if there is none.
     fn attempt(self: &Rc<Engine>, reactor: &mut Reactor, id: FlightId) -> Option<Outcome> {
+        self.attempt_with(reactor, id, false)
+    }
+
+    /// As `attempt`. `timed`: the timer of the flight is that of its first attempt already.
+    fn attempt_with(self: &Rc<Engine>, reactor: &mut Reactor, id: FlightId, timed: bool) -> Option<Outcome> {
         loop {
             let now = reactor.now();
             let random = reactor.random();
@@ -263,9 +275,11 @@ impl Engine {
                             Stage::Stream { attempt, stream }
                         }
                     };
-                    let limit = self.time_limit(flight, now);
-                    drop(state);
-                    self.set_timer(reactor, id, limit);
+                    if !timed {
+                        let limit = time_limit(&config, flight, now);
+                        drop(state);
+                        self.set_timer(reactor, id, limit);
+                    }
                     return None;
                 }
                 Err(SendError::Server(error)) => {
@@ -278,15 +292,6 @@ impl Engine {
                 Err(SendError::Stopping) => return Some(Err(DnsError::ReactorUnavailable)),
             }
         }
-    }
-
-    /// The time for the attempt that has just begun.
-    fn time_limit(&self, flight: &Flight, now: Instant) -> Duration {
-        let config = self.config();
-        let timeouts = &config.timeouts;
-        let own = timeouts.get(flight.timeouts).or(timeouts.last()).copied();
-        let rest = flight.began + config.timeout - now;
-        own.unwrap_or(config.timeout).min(rest)
     }
 
     fn set_timer(self: &Rc<Engine>, reactor: &mut Reactor, id: FlightId, delay: Duration) {
@@ -445,13 +450,17 @@ impl Engine {
             }
             flight
         };
-        let mut askers = flight.askers.into_iter();
-        let last = askers.next_back();
-        for (_, done) in askers {
-            done(reactor, outcome.clone());
-        }
-        if let Some((_, done)) = last {
-            done(reactor, outcome);
+        let mut askers = flight.first.into_iter().chain(flight.joined);
+        let mut next = askers.next();
+        while let Some((_, done)) = next {
+            next = askers.next();
+            match &next {
+                Some(_) => done(reactor, outcome.clone()),
+                None => {
+                    done(reactor, outcome);
+                    break;
+                }
+            }
         }
         self.start_waiting(reactor);
     }
@@ -790,6 +799,13 @@ impl State {
         flight.note(failure);
         Next::Attempt
     }
+}
+
+/// The time for the attempt that has just begun.
+fn time_limit(config: &ResolverConfig, flight: &Flight, now: Instant) -> Duration {
+    let own = config.timeouts.get(flight.timeouts).or(config.timeouts.last()).copied();
+    let rest = flight.began + config.timeout - now;
+    own.unwrap_or(config.timeout).min(rest)
 }
 
 /// Whether an outcome says something about the name and its servers, and not about this side.

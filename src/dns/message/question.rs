@@ -24,7 +24,6 @@ impl Question {
     /// Creates the question of a host name without escapes, and an optional suffix. `None` if the
     /// name is too long or a label is empty or too long.
     pub(in crate::dns) fn of_host(host: &str, suffix: Option<&[u8]>, record_type: u16) -> Option<Question> {
-        let mut bytes = [0; MAX_NAME + 4];
         let host = host.as_bytes();
         let suffix = suffix.unwrap_or(&[0]);
         // The length byte of the first label precedes the text, and each dot becomes one.
@@ -32,20 +31,18 @@ impl Question {
         if host.is_empty() || length > MAX_NAME {
             return None;
         }
-        let mut length_at = 0;
-        for (index, byte) in host.iter().enumerate() {
-            let place = index + 1;
-            if *byte != b'.' {
-                *bytes.get_mut(place)? = byte.to_ascii_lowercase();
-                continue;
+        let mut bytes = [0; MAX_NAME + 4];
+        bytes.get_mut(1..=host.len())?.copy_from_slice(host);
+        bytes.get_mut(1 + host.len()..length)?.copy_from_slice(suffix);
+        bytes.get_mut(..length)?.make_ascii_lowercase();
+        let mut end = host.len() + 1;
+        for (index, byte) in host.iter().enumerate().rev() {
+            if *byte == b'.' {
+                end_label(&mut bytes, index + 1, end)?;
+                end = index + 1;
             }
-            end_label(&mut bytes, length_at, place)?;
-            length_at = place;
         }
-        end_label(&mut bytes, length_at, host.len() + 1)?;
-        for (place, byte) in bytes.get_mut(host.len() + 1..)?.iter_mut().zip(suffix) {
-            *place = byte.to_ascii_lowercase();
-        }
+        end_label(&mut bytes, 0, end)?;
         let mut question = Question { bytes, length };
         question.set_type(record_type);
         Some(question)
