@@ -522,7 +522,7 @@ impl Reactor {
     }
 
     /// Drops a user's value. The drop may panic, and may be a part of another callback.
-    fn drop_value<T>(&mut self, value: T) {
+    pub(in crate::reactor) fn drop_value<T>(&mut self, value: T) {
         // The panic was counted and logged. It affects no other code.
         let _ = self.catch_panic(CallbackKind::Drop, |_| drop(value));
     }
