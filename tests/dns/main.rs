@@ -5,11 +5,17 @@
 mod modules;
 #[path = "../../fuzz/checks/system_files.rs"]
 mod system_files;
+#[path = "../support/world/mod.rs"]
+mod world;
+
+#[path = "../../fuzz/checks/dns_messages.rs"]
+mod dns_messages;
 
 mod lab;
 mod message;
 
 mod aliases;
+mod any_answer;
 mod any_system_file;
 mod caching;
 mod connecting;
@@ -22,6 +28,7 @@ mod records;
 mod searching;
 mod servers;
 mod streams;
+mod system;
 
 /// A number of repetitions, which the environment can raise.
 fn count(variable: &str, default: u64) -> u64 {

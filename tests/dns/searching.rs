@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::lab::{Act, Lab, MILLISECOND, SECOND, no_data, nonexistent, silent};
 use crate::message::Asked;
 use twistor::dns::ResolverConfig;
+use twistor::dns::system::{Hosts, no_interfaces};
 use twistor::{AddressFamily, Answer, Query, Reactor, Reason};
 
 fn search(config: &mut ResolverConfig) {
@@ -171,4 +172,37 @@ fn special_names_are_not_sent() {
     }
     lab.wait(SECOND);
     assert_eq!(lab.resolver.statistics().queries, u64::from(lab.count(0) as u32));
+}
+
+#[test]
+fn names_of_the_table_of_hosts_are_not_asked_for() {
+    let file = b"192.0.2.7 db.example db\n2001:db8::7 DB\n192.0.2.8 four\n";
+    let mut lab = Lab::with(vec![only("four")], |config| {
+        config.hosts = Hosts::parse(file, no_interfaces);
+        search(config);
+    });
+    let both = lab.look_up(("Db", 80)).unwrap();
+    let mut addresses: Vec<String> = both.addresses.iter().map(ToString::to_string).collect();
+    addresses.sort();
+    assert_eq!((addresses, both.ttl), (vec!["192.0.2.7:80".into(), "[2001:db8::7]:80".into()], None));
+    let six = Query { family: AddressFamily::Ipv6, ..Query::new("db.", 80) };
+    assert_eq!(lab.look_up(six).unwrap().addresses, ["[2001:db8::7]:80".parse().unwrap()]);
+    assert_eq!(lab.look_up(("four", 80)).unwrap().addresses, ["192.0.2.8:80".parse().unwrap()]);
+    assert_eq!(lab.count(0), 0);
+    // An address of the other family is of no use: the servers are asked.
+    let six = Query { family: AddressFamily::Ipv6, ..Query::new("four", 80) };
+    assert!(lab.look_up(six).is_err());
+    assert!(lab.asked(0).iter().all(|asked| asked.ends_with("AAAA")) && lab.count(0) == 3);
+}
+
+#[test]
+fn families_and_short_names_can_be_left_out() {
+    let mut lab = Lab::with(vec![only("none")], |config| {
+        search(config);
+        (config.no_aaaa, config.no_tld_query) = (true, true);
+    });
+    assert!(lab.look_up(("host", 80)).is_err());
+    assert_eq!(lab.asked(0), ["host.corp.example A", "host.example A"]);
+    assert!(lab.look_up(("host.", 80)).is_err());
+    assert_eq!(lab.count(0), 3, "a complete name is asked for as it is");
 }

@@ -543,10 +543,10 @@ impl State {
     /// Replaces the servers. Those of running queries keep their place in the table until these
     /// have ended, and those that stay are known already.
     fn replace_servers(&mut self, servers: &[NameServer]) {
-        self.servers.iter_mut().for_each(|server| server.rank = None);
+        let rank = |of: &NameServer| servers.iter().take(MAX_SERVERS).position(|server| server == of);
+        self.servers.iter_mut().for_each(|server| server.rank = rank(&server.config));
         for (rank, config) in servers.iter().take(MAX_SERVERS).enumerate() {
-            if let Some(known) = self.servers.iter_mut().find(|known| known.config == *config) {
-                known.rank = Some(rank);
+            if self.servers.iter().any(|known| known.config == *config) {
                 continue;
             }
             let streams = &self.streams;
@@ -848,3 +848,38 @@ const UDP: Transport = Transport::Udp;
 
 /// Number of datagrams that are no response, after which a query goes to TCP.
 const MAX_MISMATCHES: u8 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(servers: &[u8]) -> ResolverConfig {
+        let servers = servers.iter().map(|last| NameServer::from(([192, 0, 2, *last], 53))).collect();
+        ResolverConfig { servers, ..ResolverConfig::default() }
+    }
+
+    /// Last bytes of the addresses by place, with their ranks.
+    fn places(engine: &Engine) -> Vec<(u8, Option<usize>)> {
+        let last = |server: &Server| match server.config.address {
+            SocketAddr::V4(address) => address.ip().octets()[3],
+            SocketAddr::V6(_) => 0,
+        };
+        engine.state.borrow().servers.iter().map(|server| (last(server), server.rank)).collect()
+    }
+
+    #[test]
+    fn servers_keep_their_places_when_others_come() {
+        let engine = Engine::new(config(&[1, 2]));
+        engine.state.borrow_mut().servers[0].in_flight = 1;
+        engine.set_config(config(&[3, 2]));
+        assert_eq!(places(&engine), [(1, None), (2, Some(1)), (3, Some(0))], "a query is at the first one");
+        engine.state.borrow_mut().servers[0].in_flight = 0;
+        engine.set_config(config(&[4]));
+        assert_eq!(places(&engine), [(4, Some(0)), (2, None), (3, None)]);
+        for round in 0..100 {
+            engine.set_config(config(&[round, round + 1]));
+        }
+        assert_eq!(places(&engine).len(), 3);
+        assert_eq!(engine.config(), Rc::new(config(&[99, 100])));
+    }
+}
