@@ -55,7 +55,7 @@ impl Resolver {
             Means::HostsAndServers => self.look_up(reactor, query, answers),
             Means::Servers => self.look_up_by_servers(reactor, query, answers),
             Means::Hosts => {
-                if let Some(answers) = self.from_hosts(query, answers) {
+                if let Some(answers) = self.answer_from_hosts(query, answers) {
                     answers.fail(NameError::NotFound("the name is not in the table of hosts".to_owned()));
                 }
                 Ok(())
@@ -64,14 +64,14 @@ impl Resolver {
     }
 
     fn look_up(&self, reactor: &mut Reactor, query: &Query, answers: Answers) -> crate::Result<()> {
-        match self.from_hosts(query, answers) {
+        match self.answer_from_hosts(query, answers) {
             Some(answers) => self.look_up_by_servers(reactor, query, answers),
             None => Ok(()),
         }
     }
 
     /// Answers from the table of hosts. Returns `answers` if it has no address of the family.
-    fn from_hosts(&self, query: &Query, answers: Answers) -> Option<Answers> {
+    fn answer_from_hosts(&self, query: &Query, answers: Answers) -> Option<Answers> {
         let config = self.engine.config();
         if config.hosts.is_empty() {
             return Some(answers);
@@ -100,7 +100,9 @@ impl Resolver {
         };
         let candidates = Candidates::new(&config, host, absolute);
         let answers = answers.unordered();
-        let Some(answers) = self.from_cache(reactor, family, &candidates, answers) else { return Ok(()) };
+        let Some(answers) = self.answer_from_cache(reactor, family, &candidates, answers) else {
+            return Ok(());
+        };
         let lookup = Rc::new(AddressLookup {
             engine: Rc::clone(&self.engine),
             state: RefCell::new(LookupState {
@@ -127,7 +129,7 @@ impl Resolver {
 
     /// Answers from the cache, if it has addresses of the first candidate in all wanted families.
     /// Returns `answers` otherwise.
-    fn from_cache(
+    fn answer_from_cache(
         &self,
         reactor: &mut Reactor,
         wanted: AddressFamily,

@@ -215,10 +215,8 @@ fn random_bytes_behind_a_question_cause_no_panic() {
         let mut own = Random::new(random.next(), "one");
         let outcome = decode(move |asked| {
             let mut bytes = asked.reply().bytes();
-            for at in 6..12 {
-                if at >= 6 {
-                    bytes[at] = [0, 0, 0, 1, 2, own.below(256) as u8][own.index(6)];
-                }
+            for byte in &mut bytes[6..12] {
+                *byte = [0, 0, 0, 1, 2, own.below(256) as u8][own.index(6)];
             }
             for _ in 0..own.below(80) {
                 bytes.push([0, 0xc0, 12, 1, 5, 28, own.below(256) as u8][own.index(7)]);

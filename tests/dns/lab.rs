@@ -32,6 +32,9 @@ impl From<Message> for Act {
     }
 }
 
+/// A script without a name.
+pub type BoxedScript = Box<dyn FnMut(&Asked) -> Vec<Act>>;
+
 pub type Script = Rc<RefCell<dyn FnMut(&Asked) -> Vec<Act>>>;
 
 /// The queries that a server has received.
@@ -52,11 +55,7 @@ impl Lab {
     }
 
     /// Several servers, and a configuration.
-    #[expect(clippy::type_complexity, reason = "a list of closures")]
-    pub fn with(
-        scripts: Vec<Box<dyn FnMut(&Asked) -> Vec<Act>>>,
-        configure: impl FnOnce(&mut ResolverConfig),
-    ) -> Lab {
+    pub fn with(scripts: Vec<BoxedScript>, configure: impl FnOnce(&mut ResolverConfig)) -> Lab {
         let mut simulation = Simulation::new(7);
         let client = simulation.host("client");
         let mut config = ResolverConfig::default();
@@ -159,7 +158,6 @@ impl Lab {
 
 /// A query that has begun, its outcome and its handle.
 #[derive(Clone, Default)]
-#[expect(clippy::type_complexity, reason = "a place for an outcome")]
 pub struct Begun(
     pub Rc<RefCell<Option<Result<Response, DnsError>>>>,
     pub Rc<Cell<Option<twistor::dns::QueryId>>>,
@@ -273,6 +271,6 @@ pub fn nonexistent(asked: &Asked) -> Message {
 }
 
 /// A server that does not answer.
-pub fn silent() -> Box<dyn FnMut(&Asked) -> Vec<Act>> {
+pub fn silent() -> BoxedScript {
     Box::new(|_| Vec::new())
 }

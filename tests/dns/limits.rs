@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::lab::{Act, Begun, Lab, MILLISECOND, SECOND, table};
+use crate::lab::{Act, Begun, BoxedScript, Lab, MILLISECOND, SECOND};
 use crate::message::Asked;
 use twistor::dns::{DnsError, RecordType};
 use twistor::{Error, Reactor};
@@ -43,7 +43,7 @@ fn one_server_has_a_limited_number_of_queries() {
 fn further_queries_go_to_the_next_server() {
     let scripts = (0..2).map(|_| {
         let (most, running) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-        Box::new(counting(&most, &running)) as Box<dyn FnMut(&Asked) -> Vec<Act>>
+        Box::new(counting(&most, &running)) as BoxedScript
     });
     let mut lab = Lab::with(scripts.collect(), |_| {});
     let all = begin(&mut lab, 150);
@@ -59,7 +59,7 @@ fn further_queries_go_to_the_next_server() {
 fn all_servers_together_have_a_limit() {
     for count in [9, 10, 11] {
         let (most, running) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-        let scripts: Vec<Box<dyn FnMut(&Asked) -> Vec<Act>>> =
+        let scripts: Vec<BoxedScript> =
             vec![Box::new(counting(&most, &running)), Box::new(counting(&most, &running))];
         let mut lab = Lab::with(scripts, |config| (config.max_in_flight, config.max_per_server) = (10, 6));
         let all = begin(&mut lab, count);
@@ -144,6 +144,5 @@ fn ten_thousand_addresses_in_one_answer_are_bounded() {
     });
     let response = lab.ask("many.example", RecordType::A).unwrap();
     assert_eq!((response.addresses().len(), response.answers().count()), (256, 4000));
-    let _ = table;
     lab.check_idle();
 }

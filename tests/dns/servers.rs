@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::{Act, Lab, MILLISECOND, SECOND, no_data, nonexistent, silent, table};
+use crate::lab::{Act, BoxedScript, Lab, MILLISECOND, SECOND, nonexistent, silent, table};
 use crate::message::Asked;
 use twistor::Reason;
 use twistor::dns::{DnsError, RecordType, ResponseCode, Transport};
@@ -163,8 +163,7 @@ fn the_times_of_the_configuration_replace_the_defaults() {
 
 #[test]
 fn servers_take_turns_with_rotate() {
-    let scripts: Vec<Box<dyn FnMut(&Asked) -> Vec<Act>>> =
-        (0..3).map(|_| Box::new(table("192.0.2.1")) as Box<_>).collect();
+    let scripts: Vec<BoxedScript> = (0..3).map(|_| Box::new(table("192.0.2.1")) as Box<_>).collect();
     let mut lab = Lab::with(scripts, |config| config.rotate = true);
     for index in 0..9 {
         lab.address(&format!("name-{index}.example"));
@@ -248,5 +247,4 @@ fn queries_of_a_reactor_that_ends_are_dropped() {
         lab.simulation.restart(client).unwrap();
         lab.reactor().set_resolver(resolver);
     }
-    let _ = no_data;
 }

@@ -122,7 +122,7 @@ impl FromStr for Name {
                 return Err(bad("a label has more than 63 bytes"));
             }
             wire.push(byte);
-            if wire.len() >= MAX_NAME + 1 {
+            if wire.len() > MAX_NAME {
                 return Err(bad("it has more than 253 characters"));
             }
         }
