@@ -363,7 +363,7 @@ impl FileOperation<Vec<u8>> {
 }
 
 impl FileOperation<()> {
-    /// The permission bits of a new file or directory, reduced by the umask. For [`write`] and
+    /// The permission bits of a new file or directory, reduced by the umask. For [`write()`] and
     /// [`create_dir`]; others ignore it. Default: 0o666, and 0o777 for directories.
     pub fn mode(mut self, mode: u32) -> FileOperation<()> {
         self.plan.options.mode = mode;
@@ -426,10 +426,12 @@ impl<T> fmt::Debug for FileOperation<T> {
 enum Work {
     Program(Box<dyn Program>),
     /// A program that needs a random name.
-    Drafted(Box<dyn FnOnce(&mut Reactor) -> Box<dyn Program>>),
+    Drafted(Box<MakeProgram>),
     Lane(Rc<Lane>, LaneAction),
     Lock(Retry),
 }
+
+type MakeProgram = dyn FnOnce(&mut Reactor) -> Box<dyn Program>;
 
 /// The tries of a lock.
 #[derive(Clone)]

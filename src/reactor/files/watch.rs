@@ -85,7 +85,7 @@ impl WatchFile {
         let files = &mut reactor.threads.files;
         files.count += 1;
         let number = files.count;
-        let callback = Some(Box::new(callback) as Box<_>);
+        let callback: Option<OnChange> = Some(Box::new(callback));
         let watch = Watch { file: self, seen: Seen::Nothing, callback, next: None };
         files.watches.insert(number, watch);
         reactor.look_at_file(number);
@@ -144,10 +144,12 @@ pub(super) struct Watch {
     file: WatchFile,
     seen: Seen,
     /// `None` while it is called.
-    callback: Option<Box<dyn FnMut(&mut Reactor, FileChange)>>,
+    callback: Option<OnChange>,
     /// The timer of the next look.
     next: Option<DelayedCall>,
 }
+
+type OnChange = Box<dyn FnMut(&mut Reactor, FileChange)>;
 
 /// The last look.
 #[derive(Clone, Copy)]
