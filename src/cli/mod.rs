@@ -1,4 +1,4 @@
-//! The `twistor` command: `echo`, `load`, `monitor`, `traffic`, `demo` and `dig`.
+//! The `twistor` command: `echo`, `load`, `monitor`, `traffic`, `demo`, `dig` and `serve`.
 //!
 //! Exit codes: 0 for success (also if the reader of the output goes away), 1 for failure, 2 for bad
 //! usage. `echo` with several processes keeps the exit code of one that died. `dig` has 9 for no
@@ -20,6 +20,7 @@ mod monitor;
 mod number;
 mod output;
 mod parent_pipe;
+mod serve;
 mod span;
 mod terminal;
 mod traffic;
@@ -57,7 +58,7 @@ pub fn main() -> ExitCode {
             return code;
         }
     };
-    let serves = matches!(arguments.command, Command::Echo(_));
+    let serves = matches!(arguments.command, Command::Echo(_) | Command::Serve(_));
     let run = || match arguments.command {
         Command::Demo(demo) => demo.run(),
         Command::Monitor(monitor) => monitor.run(),
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Echo(echo) => echo.run(),
         Command::Load(load) => load.run(),
         Command::Dig(dig) => dig.run(),
+        Command::Serve(serve) => serve.run(),
     };
     // Also writes what was queued before a panic.
     let result = panic::catch_unwind(AssertUnwindSafe(run));
@@ -95,7 +97,7 @@ fn answer(outcome: Outcome) -> ExitCode {
 }
 
 /// Watch networks by the connections they hold, read feeds, echo bytes, put load on servers, ask
-/// DNS.
+/// DNS, serve files.
 #[derive(Debug, Parser)]
 #[command(name = "twistor", version, after_help = AFTER_HELP)]
 struct Arguments {
@@ -149,6 +151,7 @@ enum Command {
     Echo(echo::Echo),
     Load(load::Load),
     Dig(dig::Dig),
+    Serve(serve::Serve),
 }
 
 /// The reason why the command failed.

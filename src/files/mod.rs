@@ -45,6 +45,7 @@
 //! | replace a file as a whole | [`write()`] | nothing |
 //! | rename, remove, create a directory | [`rename`], [`remove`], [`create_dir`] | nothing |
 //! | list a directory | [`list_dir`] | [`DirEntry`]s, up to a limit |
+//! | open, list what a path from outside names | [`open_beneath`], [`list_beneath`] | nothing beyond a directory |
 //! | look at a file | [`metadata`] | [`Metadata`] |
 //! | exclude other processes | [`lock`] | a [`FileLock`] |
 //! | notice changes | [`watch`] | a callback per [`FileChange`], or a [`FileWatcher`] |
@@ -100,7 +101,8 @@ mod watcher;
 pub use crate::net::{DirEntry, FileKind, Metadata};
 pub use crate::reactor::files::{
     AppendFile, FileAction, FileChange, FileError, FileFault, FileLock, FileOperation, FileWatch, ReadFile,
-    WatchFile, append_to, create_dir, list_dir, lock, metadata, open, read, remove, rename, watch, write,
+    WatchFile, append_to, create_dir, list_beneath, list_dir, lock, metadata, open, open_beneath, read,
+    remove, rename, watch, write,
 };
 
 pub use self::future::FileFuture;

@@ -36,9 +36,10 @@ pub(super) fn compress(response: &mut Response) {
     if !(MIN_LENGTH..=MAX_LENGTH).contains(&bytes.len()) {
         return;
     }
-    let (length, compressed) = (bytes.len(), compressed(bytes));
+    let compressed = compressed(bytes);
+    let shorter = compressed.len() < bytes.len();
     response.push_field("Vary", "Accept-Encoding");
-    if compressed.len() < length {
+    if shorter {
         response.push_field("Content-Encoding", "gzip");
         response.body = Body::Bytes(Cow::Owned(compressed));
     }

@@ -15,6 +15,7 @@
 mod access_log;
 mod channel;
 mod events;
+mod files;
 mod gzip;
 mod handler;
 mod head;
@@ -28,6 +29,7 @@ mod site;
 mod table;
 
 pub use self::events::{Event, EventSource};
+pub use self::files::StaticFiles;
 pub use self::handler::{
     BodyHandle, BodyProducer, BodyReceiver, Reply, RequestBody, Resource, Responder, ResponseBody,
 };

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::channel::Channel;
+use super::files::StaticFiles;
 use super::handler::{Reply, Resource};
 use super::limits::SiteLimits;
 use super::request::Request;
@@ -174,6 +175,24 @@ impl Site {
     /// Adds a [`Resource`] for all methods of the paths of a pattern.
     pub fn resource(self, pattern: &str, resource: impl Resource) -> Site {
         self.route(Route::resource(pattern, resource))
+    }
+
+    /// Serves the files of a directory below a path of the site, such as `/` or `/static/`.
+    pub fn files(self, path: &str, files: StaticFiles) -> Site {
+        let path = path.trim_matches('/');
+        let pattern = match path.is_empty() {
+            true => "/{*path}".to_owned(),
+            false => format!("/{path}/{{*path}}"),
+        };
+        self.resource(&pattern, files)
+    }
+
+    /// Compresses text with gzip for clients that accept it, if the body is between 1 KiB and 128 KiB
+    /// and written as a whole. This takes CPU time on the loop: about a millisecond for the longest.
+    /// Needs the feature `gzip`, and is ignored without it. Default: off.
+    pub fn gzip(mut self, on: bool) -> Site {
+        self.parts.gzip = on;
+        self
     }
 
     /// Sets the handler of requests for paths without a route. Default: 404.

@@ -30,6 +30,11 @@ pub(crate) trait Disk {
     /// Opens a file. Does not block on a FIFO or a device. A directory can be opened for reading.
     fn open(&mut self, path: &Path, how: OpenFile) -> io::Result<FileNumber>;
 
+    /// Opens a file or a directory for reading. `path` is relative to the directory `root`, and leads
+    /// out of it neither by `..` nor by a symbolic link: that fails with EXDEV. Absolute links are
+    /// refused, wherever they lead.
+    fn open_beneath(&mut self, root: &Path, path: &Path) -> io::Result<FileNumber>;
+
     /// Closes a file and releases its lock.
     fn close(&mut self, file: FileNumber);
 
@@ -66,6 +71,10 @@ pub(crate) trait Disk {
 
     /// Creates a directory. The mode is reduced by the umask.
     fn create_dir(&mut self, path: &Path, mode: u32) -> io::Result<()>;
+
+    /// The entries of an open directory and their metadata, at most `max` of them, in any order.
+    /// Symbolic links are not followed. An entry that vanishes meanwhile is left out.
+    fn list_open(&mut self, dir: FileNumber, max: usize) -> io::Result<Vec<(DirEntry, Metadata)>>;
 
     /// The entries of a directory without `.` and `..`, at most `max` of them, in any order.
     fn list(&mut self, dir: &Path, max: usize) -> io::Result<Vec<DirEntry>>;

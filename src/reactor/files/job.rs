@@ -15,6 +15,7 @@ pub(in crate::reactor) enum Reply {
     Offset(u64),
     Metadata(Metadata),
     Entries(Vec<DirEntry>),
+    Listed(Vec<(DirEntry, Metadata)>),
 }
 
 pub(in crate::reactor) type Outcome = Result<Reply, FileFault>;

@@ -15,8 +15,8 @@ mod watch;
 pub use self::append::AppendFile;
 pub use self::error::{FileAction, FileError, FileFault};
 pub use self::operation::{
-    FileLock, FileOperation, append_to, create_dir, list_dir, lock, metadata, open, read, remove, rename,
-    write,
+    FileLock, FileOperation, append_to, create_dir, list_beneath, list_dir, lock, metadata, open,
+    open_beneath, read, remove, rename, write,
 };
 pub use self::read::ReadFile;
 pub use self::watch::{FileChange, FileWatch, WatchFile, watch};

@@ -10,7 +10,7 @@ use super::append::{AppendFile, Lane};
 use super::error::{FileAction, FileError, FileFault};
 use super::job::{Outcome, Program, Reply};
 use super::lane::LaneOp;
-use super::programs::{self, Open, Read, Rename, Write};
+use super::programs::{self, ListBeneath, Open, Read, Rename, Write};
 use super::read::{OpenHandle, ReadFile};
 use crate::escape::Escaped;
 use crate::net::files::{Access, Create, Disk, OpenFile};
@@ -50,6 +50,9 @@ pub(super) enum Kind {
     Read,
     ReadOpen(Rc<OpenHandle>, u64, usize),
     OpenToRead,
+    /// The root directory.
+    OpenBeneath(PathBuf, PathBuf),
+    ListBeneath(PathBuf, PathBuf),
     OpenToAppend,
     /// An operation on a file that is open for appending.
     Lane(Rc<Lane>, LaneAction),
@@ -153,6 +156,42 @@ pub fn open(path: impl Into<PathBuf>) -> FileOperation<ReadFile> {
         }
         _ => None,
     })
+}
+
+/// Opens a file beneath the directory `root` for reading. `path` is relative to it. Nothing outside of
+/// `root` is opened, whatever `..` or symbolic links the path has: that fails with EXDEV. Absolute
+/// links fail, too, and relative ones are followed within `root`. For paths from outside.
+///
+/// Linux checks it in the kernel (`openat2`, since 5.6). Elsewhere the real path is checked before the
+/// file is opened, so others must not be able to change links in the directory.
+pub fn open_beneath(root: impl Into<PathBuf>, path: impl Into<PathBuf>) -> FileOperation<ReadFile> {
+    let (root, path) = (root.into(), path.into());
+    let whole = root.join(&path);
+    let kind = Kind::OpenBeneath(root, path);
+    FileOperation::new(FileAction::Open, whole, kind, |reactor, context, reply| match reply {
+        Reply::Opened(file, metadata) => {
+            Some(ReadFile::new(OpenHandle::new(reactor, file, &context.path), metadata))
+        }
+        _ => None,
+    })
+}
+
+/// Lists a directory beneath `root`, sorted by name, with the metadata of its entries. As
+/// [`open_beneath`], it opens nothing outside of `root`. Symbolic links in the directory are listed as
+/// such. The limit is 10,000 entries.
+pub fn list_beneath(
+    root: impl Into<PathBuf>,
+    path: impl Into<PathBuf>,
+) -> FileOperation<Vec<(DirEntry, Metadata)>> {
+    let (root, path) = (root.into(), path.into());
+    let whole = root.join(&path);
+    let kind = Kind::ListBeneath(root, path);
+    let mut operation = FileOperation::new(FileAction::ListDir, whole, kind, |_, _, reply| match reply {
+        Reply::Listed(entries) => Some(entries),
+        _ => None,
+    });
+    operation.plan.options.limit = DEFAULT_ENTRIES;
+    operation
 }
 
 /// Opens a file for appending. It is created if it does not exist, and its name is made durable.
@@ -477,6 +516,8 @@ impl Plan {
                 let how = OpenFile { access: Access::Read, create: Create::Never, follow };
                 Box::new(Open::new(path, how))
             }
+            Kind::OpenBeneath(root, path) => Box::new(Open::beneath(root, path)),
+            Kind::ListBeneath(root, path) => Box::new(ListBeneath::new(root, path, options.limit)),
             Kind::OpenToAppend => {
                 let create = if options.create { Create::IfMissing(options.mode) } else { Create::Never };
                 let how = OpenFile { access: Access::Append, create, follow };

@@ -14,6 +14,8 @@ use crate::net::files::{Access, Create, Disk, FileNumber, OpenFile};
 /// Opens a file and checks that it is a regular one.
 pub(super) struct Open {
     path: PathBuf,
+    /// The directory that the path must not leave.
+    root: Option<PathBuf>,
     how: OpenFile,
     /// Whether the name of a new file is made durable.
     durable_name: bool,
@@ -28,14 +30,23 @@ enum OpenState {
 
 impl Open {
     pub(super) fn new(path: PathBuf, how: OpenFile) -> Open {
-        Open { path, how, durable_name: how.create != Create::Never, state: OpenState::Open }
+        Open { path, root: None, how, durable_name: how.create != Create::Never, state: OpenState::Open }
+    }
+
+    /// Opens a file for reading that is beneath a directory.
+    pub(super) fn beneath(root: PathBuf, path: PathBuf) -> Open {
+        let how = OpenFile { access: Access::Read, create: Create::Never, follow: true };
+        Open { root: Some(root), ..Open::new(path, how) }
     }
 }
 
 impl Program for Open {
     fn next(&mut self, disk: &mut dyn Disk) -> Option<Outcome> {
         match self.state {
-            OpenState::Open => match disk.open(&self.path, self.how) {
+            OpenState::Open => match match &self.root {
+                Some(root) => disk.open_beneath(root, &self.path),
+                None => disk.open(&self.path, self.how),
+            } {
                 Ok(file) => self.state = OpenState::Check(file),
                 Err(error) => return Some(Err(open_fault(self.how, error))),
             },
@@ -311,6 +322,42 @@ pub(super) fn list(path: PathBuf, max: usize) -> impl Program {
             Ok(mut entries) => {
                 entries.sort();
                 Ok(Reply::Entries(entries))
+            }
+            Err(fault) => Err(fault),
+        })
+    }
+}
+
+/// Lists a directory beneath another one.
+pub(super) struct ListBeneath {
+    root: PathBuf,
+    path: PathBuf,
+    max: usize,
+    dir: Option<FileNumber>,
+}
+
+impl ListBeneath {
+    pub(super) fn new(root: PathBuf, path: PathBuf, max: usize) -> ListBeneath {
+        ListBeneath { root, path, max, dir: None }
+    }
+}
+
+impl Program for ListBeneath {
+    fn next(&mut self, disk: &mut dyn Disk) -> Option<Outcome> {
+        let Some(dir) = self.dir else {
+            match disk.open_beneath(&self.root, &self.path) {
+                Ok(dir) => self.dir = Some(dir),
+                Err(source) => return Some(Err(FileFault::System { call: "open", source })),
+            }
+            return None;
+        };
+        let listed = disk.list_open(dir, self.max.saturating_add(1));
+        disk.close(dir);
+        Some(match listed.map_err(FileFault::system("getdents")) {
+            Ok(entries) if entries.len() > self.max => Err(FileFault::TooManyEntries { limit: self.max }),
+            Ok(mut entries) => {
+                entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+                Ok(Reply::Listed(entries))
             }
             Err(fault) => Err(fault),
         })

@@ -80,6 +80,7 @@ errnos! {
     EPROTOTYPE = PROTOTYPE: "The socket is of another type.";
     EROFS = ROFS: "The file system is for reading only.";
     ETIMEDOUT = TIMEDOUT: "The peer did not answer in time.";
+    EXDEV = XDEV: "It is beyond the allowed directory or file system.";
 }
 
 impl Errno {

@@ -1,5 +1,7 @@
 //! The files of the operating system, for jobs on threads.
 
+mod beneath;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -49,6 +51,14 @@ impl OsDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn add(&self, file: File) -> FileNumber {
+        let mut open = self.lock_table();
+        open.count += 1;
+        let number = open.count;
+        open.open.insert(number, Arc::new(file));
+        FileNumber(number)
+    }
+
     fn file(&self, file: FileNumber) -> io::Result<Arc<File>> {
         let open = self.lock_table();
         open.open.get(file.0).cloned().ok_or_else(|| Errno::BADF.into())
@@ -80,11 +90,12 @@ impl Disk for OsDisk {
             flags |= OFlags::NOFOLLOW;
         }
         let file = uninterrupted(|| Ok(rustix::fs::open(path, flags, mode)?))?;
-        let mut open = self.lock_table();
-        open.count += 1;
-        let number = open.count;
-        open.open.insert(number, Arc::new(File::from(file)));
-        Ok(FileNumber(number))
+        Ok(self.add(file.into()))
+    }
+
+    fn open_beneath(&mut self, root: &Path, path: &Path) -> io::Result<FileNumber> {
+        let file = beneath::open(root, path)?;
+        Ok(self.add(file))
     }
 
     fn close(&mut self, file: FileNumber) {
@@ -154,6 +165,11 @@ impl Disk for OsDisk {
 
     fn create_dir(&mut self, path: &Path, mode: u32) -> io::Result<()> {
         fs::DirBuilder::new().mode(mode & 0o7777).create(path)
+    }
+
+    fn list_open(&mut self, dir: FileNumber, max: usize) -> io::Result<Vec<(DirEntry, Metadata)>> {
+        let dir = self.file(dir)?;
+        beneath::list(&dir, max)
     }
 
     fn list(&mut self, dir: &Path, max: usize) -> io::Result<Vec<DirEntry>> {

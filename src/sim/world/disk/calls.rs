@@ -1,7 +1,9 @@
 //! The calls of a job on the disk of its host.
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::net::files::{Access, Create, DirEntry, Disk, FileNumber, Metadata, OpenFile};
@@ -131,6 +133,37 @@ impl SimDisk<'_> {
         })
     }
 
+    /// The path of a file beneath `root` without its symbolic links.
+    fn real_path(&mut self, root: &Path, path: &Path) -> Result<PathBuf, Errno> {
+        let mut names: VecDeque<OsString> =
+            path.components().map(|part| part.as_os_str().to_owned()).collect();
+        let mut real = Vec::new();
+        let mut links = 0;
+        while let Some(name) = names.pop_front() {
+            match Path::new(&name).components().next() {
+                Some(Component::ParentDir) => _ = real.pop().ok_or(Errno::EXDEV)?,
+                Some(Component::Normal(_)) => real.push(name),
+                Some(Component::CurDir) | None => {}
+                Some(_) => return Err(Errno::EXDEV),
+            }
+            let here: PathBuf = root.iter().chain(real.iter().map(OsString::as_os_str)).collect();
+            let Some(node) = self.disk().tree.find(&here, false)?.node else { continue };
+            if let What::Link(target) = &self.node(node)?.what {
+                links += 1;
+                if links > 40 {
+                    return Err(Errno::ELOOP);
+                }
+                let target: Vec<OsString> =
+                    target.components().map(|part| part.as_os_str().to_owned()).collect();
+                // The root itself may be a link.
+                if real.pop().is_some() {
+                    target.into_iter().rev().for_each(|name| names.push_front(name));
+                }
+            }
+        }
+        Ok(root.iter().chain(real.iter().map(OsString::as_os_str)).collect())
+    }
+
     fn open_node(&mut self, path: &Path, how: OpenFile) -> Result<u64, Errno> {
         let OpenFile { access, create, follow } = how;
         let process = self.world.process(self.process);
@@ -180,6 +213,11 @@ impl Disk for SimDisk<'_> {
                 Ok(FileNumber(number))
             },
         )
+    }
+
+    fn open_beneath(&mut self, root: &Path, path: &Path) -> io::Result<FileNumber> {
+        let real = self.real_path(root, path)?;
+        self.open(&real, OpenFile { access: Access::Read, create: Create::Never, follow: real == root })
     }
 
     fn close(&mut self, file: FileNumber) {
@@ -393,6 +431,23 @@ impl Disk for SimDisk<'_> {
                 let now = disk.now();
                 disk.disk().tree.create(&place, What::Dir(Default::default()), mode & !UMASK & 0o7777, now);
                 Ok(())
+            },
+        )
+    }
+
+    fn list_open(&mut self, dir: FileNumber, max: usize) -> io::Result<Vec<(DirEntry, Metadata)>> {
+        self.call(
+            CallKind::ListDir,
+            0,
+            |entries: &Vec<(DirEntry, Metadata)>| entries.len() as i64,
+            |disk, _| {
+                let opened = disk.opened(dir)?;
+                let entries = disk.disk().tree.entries(opened.node)?;
+                let entries = entries.into_iter().take(max).map(|(name, node)| {
+                    let metadata = disk.metadata_of(node)?;
+                    Ok((DirEntry { name, kind: metadata.kind }, metadata))
+                });
+                entries.collect()
             },
         )
     }

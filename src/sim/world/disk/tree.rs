@@ -216,6 +216,12 @@ impl Tree {
         Ok(names.current.iter().map(|(name, node)| (name.clone(), kind(node))).collect())
     }
 
+    /// The names in a directory, and their nodes.
+    pub(in crate::sim) fn entries(&self, dir: u64) -> Result<Vec<(OsString, u64)>, Errno> {
+        let names = self.names(dir).ok_or(Errno::ENOTDIR)?;
+        Ok(names.current.iter().map(|(name, node)| (name.clone(), *node)).collect())
+    }
+
     /// The paths of all files with a name.
     pub(in crate::sim) fn paths(&self) -> Vec<PathBuf> {
         let mut paths = Vec::new();
