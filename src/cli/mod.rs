@@ -1,8 +1,8 @@
-//! The `twistor` command: `echo`, `load`, `monitor`, `traffic`, `demo`, `dig` and `serve`.
+//! The `twistor` command: `echo`, `load`, `monitor`, `traffic`, `demo`, `dig`, `get` and `serve`.
 //!
 //! Exit codes: 0 for success (also if the reader of the output goes away), 1 for failure, 2 for bad
-//! usage. `echo` with several processes keeps the exit code of one that died. `dig` has 9 for no
-//! answer.
+//! usage. `echo` with several processes keeps the exit code of one that died. `dig` and
+//! `get` have 9 for no answer.
 //!
 //! The first SIGINT or SIGTERM ends a command gracefully. The second one ends it at once: the
 //! process dies by the signal, which a shell shows as 130 or 143. The live table restores the
@@ -11,9 +11,11 @@
 //! An error is one line on stderr. Log records go to stderr as configured by `RUST_LOG`. By default
 //! these are errors, and the warnings of `monitor` and `traffic` about local trouble.
 
+mod client_options;
 mod demo;
 mod dig;
 mod echo;
+mod get;
 mod keys;
 mod load;
 mod monitor;
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Load(load) => load.run(),
         Command::Dig(dig) => dig.run(),
         Command::Serve(serve) => serve.run(),
+        Command::Get(get) => get.run(),
     };
     // Also writes what was queued before a panic.
     let result = panic::catch_unwind(AssertUnwindSafe(run));
@@ -97,7 +100,7 @@ fn answer(outcome: Outcome) -> ExitCode {
 }
 
 /// Watch networks by the connections they hold, read feeds, echo bytes, put load on servers, ask
-/// DNS, serve files.
+/// DNS, make HTTP requests, serve files.
 #[derive(Debug, Parser)]
 #[command(name = "twistor", version, after_help = AFTER_HELP)]
 struct Arguments {
@@ -152,6 +155,7 @@ enum Command {
     Load(load::Load),
     Dig(dig::Dig),
     Serve(serve::Serve),
+    Get(get::Get),
 }
 
 /// The reason why the command failed.
@@ -246,6 +250,7 @@ Examples:
   twistor echo --listen tcp:127.0.0.1:7007
   twistor load tcp:127.0.0.1:7007 --connections 64 --for 5s
   twistor dig example.org MX
+  twistor get -v https://example.org/
 
 Each command explains itself: twistor monitor --help.
 Exit codes: 0 success, 1 failure, 2 bad usage; a second SIGINT or SIGTERM ends a command at once (130, 143).";

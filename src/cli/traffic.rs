@@ -1,9 +1,10 @@
 //! `twistor traffic`: reads the feeds given on the command line, with readings on stdout.
 
+use super::client_options::ClientOptions;
 use super::{Failure, Outcome, number, span};
 use super::{output, writer};
-use crate::endpoint::Registry;
 use crate::escape::Escaped;
+use crate::http::ClientSettings;
 use crate::report::{JsonReporter, Schedule, TextReporter};
 use crate::traffic::{Feed, FeedObserver, FeedReader as Reader, FeedSettings, Pointer, PointerError};
 use crate::{Phase, Reactor, SystemEvent};
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Read JSON feeds over HTTP and report how their values change.
+/// Read JSON feeds over HTTP or HTTPS and report how their values change.
 ///
 /// Each feed is read periodically over a keep-alive connection. A line has the chosen values and
 /// their changes, the age of the feed and its source (the payload or the headers), and the time
@@ -25,12 +26,13 @@ Examples:
   twistor traffic http://localhost:8080/roads.json --field /congestion/level
   twistor traffic north=http://10.0.0.5/feed south=http://10.0.0.6/feed --interval 2s --json
   twistor traffic http://localhost:8080/roads.json --timestamp /updated --count 3
+  twistor traffic https://localhost:8443/roads.json --ca ca.pem
   twistor traffic http://app/status --via unix:/run/app.sock
 
 A line of --json has time, event (reading, error), feed, name (if given) and latency_ms; a reading has
 values, changes (added or was), missing, problems (reason and detail of single values), age_s (below
 zero: in the future), age_source and age_zone (assumed_utc: the time had no zone); an error has reason
-(connect, timed_out, closed, http, status, encoding, json, limit; local for trouble of this machine, such as
+(connect, timed_out, closed, http, redirect, proxy, status, encoding, json, limit; local for trouble of this machine, such as
 no descriptor or no route, which says nothing about the feed) and detail.
 
 Only the chosen values of a payload are kept: at most 64 KiB of text each and 1 MiB in all, out of
@@ -39,7 +41,7 @@ a body of at most 16 MiB with at most 128 levels.
 Exit codes: 0 ended as asked, 1 with --count a feed that could never be read, or an error of this
 machine, 2 bad usage.")]
 pub(super) struct Traffic {
-    /// Feeds: [NAME=]http://HOST[:PORT]/PATH
+    /// Feeds: [NAME=]http://HOST[:PORT]/PATH, or https://
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
 
@@ -65,9 +67,8 @@ pub(super) struct Traffic {
     #[arg(long, value_name = "N", value_parser = number::whole::<u32>(1..=u64::MAX))]
     count: Option<u32>,
 
-    /// Connect to this endpoint instead of the URL's host: unix:PATH, tcp:HOST:PORT, HOST:PORT
-    #[arg(long, value_name = "ENDPOINT")]
-    via: Option<String>,
+    #[command(flatten)]
+    client: ClientOptions,
 
     /// Print one JSON object a line
     #[arg(long)]
@@ -79,11 +80,7 @@ impl Traffic {
         self.refuse_idle_options()?;
         let feeds = self.urls.iter().map(|text| feed(text)).collect::<Result<Vec<_>, _>>()?;
         let mut settings = self.settings().map_err(|error| Failure::Usage(error.to_string()))?;
-        if let Some(text) = &self.via {
-            let endpoint = Registry::default().client_from_argument(text);
-            let endpoint = endpoint.map_err(|error| Failure::Usage(error.to_string()))?;
-            settings.client = settings.client.via(endpoint);
-        }
+        settings.client = self.client.client(ClientSettings::default())?;
         let names = output::width_of(feeds.iter().map(|feed| feed.name.as_str()));
         let observer: Box<dyn FeedObserver> = match self.json {
             true => Box::new(JsonReporter::new(writer::stdout())),

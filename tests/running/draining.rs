@@ -403,7 +403,7 @@ fn a_handler_of_a_stream_answers_the_request_in_flight() {
 #[cfg(feature = "http")]
 #[test]
 fn the_http_client_completes_the_request_in_flight() {
-    use twistor::http::{Client, Limits, Request, Url};
+    use twistor::http::Client;
 
     on_each_back_end(|world| {
         let mut reactor = reactor_with_limit(world, LONG);
@@ -411,9 +411,9 @@ fn the_http_client_completes_the_request_in_flight() {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
         let worker = Worker { answer, ..Worker::new(&record, WORK) };
         let listener = world.serve(&mut reactor, worker);
-        let url: Url = format!("http://{}/", listener.address()).parse().unwrap();
-        let (client, done) = (Client::new(Limits::default()), record.clone());
-        client.fetch(&mut reactor, &url, &Request::get(&url), LONG, move |_, result| {
+        let (client, done) = (Client::default(), record.clone());
+        let call = client.get(format!("http://{}/", listener.address()));
+        call.timeout(LONG).start(&mut reactor, move |_, result| {
             done.add(String::from_utf8(result.unwrap().response.body).unwrap());
         });
         world.run_until(&mut reactor, "the request", |_| record.has("request"));

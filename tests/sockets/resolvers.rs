@@ -446,7 +446,7 @@ fn datagrams_are_sent_to_the_address_of_the_resolver() {
 #[cfg(feature = "http")]
 #[test]
 fn an_http_client_asks_the_resolver() {
-    use twistor::http::{Client, Limits, Request, Url};
+    use twistor::http::Client;
     on_each_back_end(|world| {
         let mut reactor = world.reactor();
         let record = Record::new();
@@ -458,10 +458,9 @@ fn an_http_client_asks_the_resolver() {
         });
         let listener = world.serve(&mut reactor, server);
         reactor.set_resolver(table([listener.address().socket_address().unwrap()]));
-        let url: Url = format!("http://{HOST}/").parse().unwrap();
         let told = record.clone();
-        let client = Client::new(Limits::default());
-        client.fetch(&mut reactor, &url, &Request::get(&url), Duration::from_secs(20), move |_, fetched| {
+        let call = Client::default().get(format!("http://{HOST}/"));
+        call.timeout(Duration::from_secs(20)).start(&mut reactor, move |_, fetched| {
             told.add(String::from_utf8_lossy(&fetched.unwrap().response.body));
         });
         world.run_until(&mut reactor, "a response", |_| record.has("hi"));

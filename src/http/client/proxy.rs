@@ -17,6 +17,7 @@ use std::str::FromStr;
 ///     http: Some("proxy.example:3128".parse()?),
 ///     https: Some("http://user:secret@proxy.example:3128".parse()?),
 ///     except: "localhost,.internal.example,10.0.0.0/8,[::1]:8080".to_owned(),
+///     ..Proxies::default()
 /// };
 /// # drop(proxies);
 /// # Ok::<(), twistor::http::ProxyError>(())
@@ -25,7 +26,8 @@ use std::str::FromStr;
 /// Requests to `http` URLs are sent to the proxy with the whole URL. For `https` the proxy makes a
 /// tunnel (CONNECT), so that it sees the host and nothing else.
 ///
-/// Loopback addresses and `localhost` are always reached directly (as in Go).
+/// Proxies that the environment names are not used for loopback addresses and `localhost` (as in
+/// Go).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     /// Proxy of `http` URLs.
@@ -36,6 +38,9 @@ pub struct Proxies {
     /// `*` for all, a host name and all names below it (with or without a dot before it), an IP
     /// address, a network such as `10.0.0.0/8`. Each but the network can end in a port.
     pub except: String,
+    /// Whether loopback addresses and `localhost` are reached directly. Default: `false`;
+    /// [`from_environment`](Proxies::from_environment) sets it.
+    pub except_loopback: bool,
 }
 
 /// A proxy: `http://[USER:PASSWORD@]HOST[:PORT]`, or `https://`. Without a scheme it is `http`.
@@ -87,13 +92,14 @@ impl Proxies {
             http: proxy(&["http_proxy", "all_proxy", "ALL_PROXY"])?,
             https: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
             except: except.unwrap_or_default(),
+            except_loopback: true,
         })
     }
 
     /// Returns the proxy for a URL.
     pub fn of(&self, url: &Url) -> Option<&Proxy> {
         let proxy = if url.is_https() { self.https.as_ref() } else { self.http.as_ref() }?;
-        (!is_loopback(url.host()) && !self.excepts(url)).then_some(proxy)
+        (!(self.except_loopback && is_loopback(url.host())) && !self.excepts(url)).then_some(proxy)
     }
 
     fn excepts(&self, url: &Url) -> bool {
@@ -299,8 +305,9 @@ mod tests {
         ] {
             assert_eq!(of(&proxies, direct), None, "{direct}");
         }
-        assert_eq!(read(&[("HTTP_PROXY", "p:1")]), Ok(Proxies::default()));
-        assert_eq!(read(&[("http_proxy", " ")]), Ok(Proxies::default()));
+        for unused in [("HTTP_PROXY", "p:1"), ("http_proxy", " ")] {
+            assert_eq!(of(&read(&[unused]).unwrap(), "http://a/"), None);
+        }
         let all = read(&[("all_proxy", "p:1"), ("no_proxy", "*")]).unwrap();
         assert!(all.http.is_some() && all.https.is_some() && of(&all, "http://a/").is_none());
         assert_eq!(read(&[("https_proxy", "socks5://p")]).unwrap_err().0, "https_proxy");
