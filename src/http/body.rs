@@ -266,12 +266,17 @@ impl Upload {
         closing.pending = Vec::new();
         drop(closing);
         Upload::wake(upload);
-        let parts = (upload.borrow_mut().notify.take(), upload.borrow_mut().ready.take());
+        let mut closed = upload.borrow_mut();
+        let parts = (closed.notify.take(), closed.ready.take());
+        // Dropped without a borrow: they may own values that come back here.
+        drop(closed);
         drop(parts);
     }
 
     fn wake(upload: &RefCell<Upload>) {
-        let (waker, ready) = (upload.borrow_mut().waker.take(), upload.borrow().ready.clone());
+        let mut waking = upload.borrow_mut();
+        let (waker, ready) = (waking.waker.take(), waking.ready.clone());
+        drop(waking);
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -1,7 +1,7 @@
 //! `twistor get`: body, heads, JSON, files and exit codes.
 
-use crate::command::{Service, refusing_address, run, short_temp_dir};
-use std::path::Path;
+use crate::command::{Service, refusing_address, run};
+use crate::scene::folder_of;
 use twistor::{Protocol, Transport};
 
 struct Fixed(&'static str);
@@ -78,8 +78,7 @@ fn a_request_has_a_method_headers_and_a_body() {
     );
     let ended = get("", &["-X", "PURGE"]);
     assert!(ended.out.starts_with("PURGE /x HTTP/1.1\r\n"), "{}", ended.out);
-    let folder = short_temp_dir();
-    let file = AsRef::<Path>::as_ref(&folder).join("body");
+    let file = folder_of("sent").join("body");
     std::fs::write(&file, "from a file").unwrap();
     let ended = get("", &["-d", &format!("@{}", file.display())]);
     assert!(ended.out.ends_with("\r\n\r\nfrom a file"), "{}", ended.out);
@@ -87,8 +86,7 @@ fn a_request_has_a_method_headers_and_a_body() {
 
 #[test]
 fn a_body_is_written_to_a_file_as_a_whole() {
-    let folder = short_temp_dir();
-    let file = AsRef::<Path>::as_ref(&folder).join("page");
+    let file = folder_of("got").join("page");
     let ended = get(OK, &["-o", file.to_str().unwrap()]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), ""));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "body\u{7}\n");

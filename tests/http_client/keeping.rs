@@ -210,6 +210,8 @@ fn a_panic_of_a_callback_loses_one_connection() {
         });
         panic!("a mistake of the user");
     });
+    // The simulation reports the panic, and goes on.
+    assert!(scene.simulation.run_for(SECOND).is_err());
     scene.run(SECOND);
     assert_eq!(scene.bodies(), ["default"]);
     assert_eq!((scene.connections(), scene.client.connections()), (2, 1));
@@ -239,7 +241,11 @@ fn a_million_requests_never_lose_an_answer() {
                     Step::Send(text[20..].into()),
                 ])
             }
-            4 => steps(&[Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".into()), Step::Abort]),
+            4 => steps(&[
+                Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".into()),
+                Step::Wait(SECOND / 20),
+                Step::Abort,
+            ]),
             _ => good,
         }]);
         scene.start(scene.client.get(format!("http://server/{number}")));

@@ -2,7 +2,8 @@
 //!
 //! Where one of them is not installed, its test says so on stderr, and passes.
 
-use crate::command::{free_address, run, short_temp_dir};
+use crate::command::{free_address, run};
+use crate::scene::folder_of;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
@@ -42,9 +43,11 @@ impl Drop for Peer {
     }
 }
 
-/// nginx with plain HTTP and TLS, and a certificate for `localhost`.
+/// nginx with plain HTTP and TLS, and a certificate for its address.
 fn nginx(folder: &Path, plain: &str, secure: &str) -> Option<Peer> {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    fs::create_dir_all(folder).unwrap();
+    let address = secure.split(':').next().unwrap().to_owned();
+    let made = rcgen::generate_simple_self_signed([address]).unwrap();
     fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     fs::write(folder.join("page.txt"), "a page\n".repeat(20_000)).unwrap();
@@ -64,16 +67,15 @@ fn nginx(folder: &Path, plain: &str, secure: &str) -> Option<Peer> {
 
 #[test]
 fn nginx_answers_with_and_without_tls() {
-    let folder = short_temp_dir();
+    let folder = folder_of("origin");
     let [plain, secure] = [(); 2].map(|()| free_address().to_string());
-    let Some(_nginx) = nginx(folder.as_ref(), &plain, &secure) else { return };
+    let Some(_nginx) = nginx(&folder, &plain, &secure) else { return };
     let page = "a page\n".repeat(20_000);
     let got = run(&["get", &format!("http://{plain}/page.txt")]);
     assert_eq!((got.code, got.err.as_str()), (Some(0), ""));
     assert!(got.out == page, "{} bytes", got.out.len());
-    let port = secure.rsplit_once(':').unwrap().1;
-    let ca = AsRef::<Path>::as_ref(&folder).join("cert.pem");
-    let url = format!("https://localhost:{port}/old");
+    let ca = folder.join("cert.pem");
+    let url = format!("https://{secure}/old");
     let got = run(&["get", "-L", "--json", &url, "--ca", ca.to_str().unwrap()]);
     assert_eq!((got.code, got.err.as_str()), (Some(0), ""));
     let got: serde_json::Value = serde_json::from_str(&got.out).unwrap();
@@ -98,14 +100,14 @@ fn nginx_answers_with_and_without_tls() {
 
 #[test]
 fn tinyproxy_forwards_and_makes_tunnels() {
-    let folder = short_temp_dir();
+    let folder = folder_of("proxied");
     let [plain, secure, proxy] = [(); 3].map(|()| free_address().to_string());
-    let Some(_nginx) = nginx(folder.as_ref(), &plain, &secure) else { return };
+    let Some(_nginx) = nginx(&folder, &plain, &secure) else { return };
     let (host, port) = proxy.rsplit_once(':').unwrap();
-    let config = AsRef::<Path>::as_ref(&folder).join("proxy.conf");
+    let config = folder.join("proxy.conf");
     fs::write(
         &config,
-        format!("Port {port}\nListen {host}\nTimeout 60\nAllow 127.0.0.1\nBasicAuth me secret\n"),
+        format!("Port {port}\nListen {host}\nTimeout 60\nAllow 127.0.0.0/8\nBasicAuth me secret\n"),
     )
     .unwrap();
     let Some(_proxy) = Peer::start("tinyproxy", &["-d", "-c", config.to_str().unwrap()], &proxy) else {
@@ -115,9 +117,8 @@ fn tinyproxy_forwards_and_makes_tunnels() {
     let page = "a page\n".repeat(20_000);
     let got = run(&["get", &format!("http://{plain}/page.txt"), "--proxy", &through]);
     assert!(got.code == Some(0) && got.out == page, "{}", got.err);
-    let ca = AsRef::<Path>::as_ref(&folder).join("cert.pem");
-    let port = secure.rsplit_once(':').unwrap().1;
-    let url = format!("https://127.0.0.1:{port}/page.txt");
+    let ca = folder.join("cert.pem");
+    let url = format!("https://{secure}/page.txt");
     let got = run(&["get", "-v", &url, "--proxy", &through, "--ca", ca.to_str().unwrap()]);
     assert!(got.code == Some(0) && got.out == page, "{}", got.err);
     let got =

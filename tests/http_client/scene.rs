@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -194,4 +195,12 @@ impl Scene {
     pub fn requests(&self) -> Vec<String> {
         self.script.borrow().requests.clone()
     }
+}
+
+/// An empty folder for the files of a test.
+pub fn folder_of(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("http_client").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 }

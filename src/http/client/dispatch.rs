@@ -34,9 +34,16 @@ impl Client {
                 }
                 Place::New(slot, evicted) => {
                     if let Some(evicted) = evicted {
-                        reactor.with_protocol(evicted, |connection: &mut Connection, transport| {
-                            connection.give_way(transport);
-                        });
+                        let given =
+                            reactor.with_protocol(evicted, |connection: &mut Connection, transport| {
+                                connection.give_way(transport);
+                            });
+                        // It has just become idle, and its callback runs.
+                        if given.is_none()
+                            && let Some(mut transport) = reactor.transport(evicted)
+                        {
+                            transport.lose_connection();
+                        }
                     }
                     exchange.borrow_mut().marks.placed = Some(now);
                     let attempt = Attempt::new(slot, Rc::clone(exchange));
