@@ -99,7 +99,8 @@ impl Proxies {
     /// Returns the proxy for a URL.
     pub fn of(&self, url: &Url) -> Option<&Proxy> {
         let proxy = if url.is_https() { self.https.as_ref() } else { self.http.as_ref() }?;
-        (!(self.except_loopback && is_loopback(url.host())) && !self.excepts(url)).then_some(proxy)
+        let direct = self.except_loopback && is_loopback(url.host()) || self.excepts(url);
+        (!direct).then_some(proxy)
     }
 
     fn excepts(&self, url: &Url) -> bool {
