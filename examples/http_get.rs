@@ -4,7 +4,7 @@
 
 use twistor::escape::{Escaped, EscapedBytes};
 use twistor::http::{Client, FetchError, Timings};
-use twistor::stream::start_server;
+use twistor::stream::{StreamReader, StreamWriter, start_server};
 use twistor::{block_on, println_or_exit};
 
 /// Fetches a page and prints its status, its first bytes and the times of its phases.
@@ -34,11 +34,14 @@ async fn measure(client: &Client, url: &str) -> Result<usize, FetchError> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut urls: Vec<String> = std::env::args().skip(1).collect();
     block_on(async move {
-        let server = start_server("tcp:0:interface=127.0.0.1", |mut reader, writer| async move {
-            while let Ok(Some(_)) = reader.read_until(b"\r\n\r\n", 4096).await {
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n");
-            }
-        })?;
+        let server = start_server(
+            "tcp:0:interface=127.0.0.1",
+            |mut reader: StreamReader, writer: StreamWriter| async move {
+                while let Ok(Some(_)) = reader.read_until(b"\r\n\r\n", 4096).await {
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n");
+                }
+            },
+        )?;
         if urls.is_empty() {
             urls = vec![format!("http://{}/", server.address()); 2];
         }

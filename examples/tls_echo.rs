@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let roots = Roots::Only(certificates_from_pem(made.cert.pem().as_bytes())?);
         let connector = TlsConnector::new(ClientTls { roots, ..ClientTls::default() })?;
         let client = (|| Client).on_failure(|connector, reason| {
-            eprintln!("no connection to {}: {reason}", connector.destination());
+            println_or_exit!("no connection to {}: {reason}", connector.destination());
             connector.reactor().stop();
         });
         reactor.connect_tcp(listener.address(), connector.factory(client, "localhost")?)?;
