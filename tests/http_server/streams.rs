@@ -97,6 +97,7 @@ fn a_client_that_does_not_read_stops_the_producer() {
     // A peer takes what is there at each step.
     for _ in 0..20 {
         test.lab.seconds(1);
+        peer.take();
     }
     assert_eq!(test.produced.get(), 100_000);
     assert!(peer.end().is_none());
