@@ -253,7 +253,7 @@ impl Stream {
 
     fn reader_is_gone(&self) -> bool {
         let mut look = [PollFd::new(&self.descriptor, PollFlags::empty())];
-        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut look, Some(&now)).is_ok() && look[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
     }
 
