@@ -136,6 +136,7 @@ mod reactor;
 
 // Endpoints, framings and policies of connections; files.
 pub mod endpoint;
+mod endpoint_kinds;
 pub mod files;
 pub mod framing;
 pub mod policy;

@@ -18,7 +18,19 @@ pub(super) struct ProxyEndpoint {
 
 impl ServerEndpoint for ProxyEndpoint {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
-        self.endpoint.listen(reactor, Box::new(behind_proxy(factory, self.options.clone())))
+        self.listen_below(reactor, factory, &|factory| factory)
+    }
+
+    fn listen_below(
+        &self,
+        reactor: &mut Reactor,
+        factory: Box<dyn Factory>,
+        below: &dyn Fn(Box<dyn Factory>) -> Box<dyn Factory>,
+    ) -> Result<Listener> {
+        // The header is the first data of a connection, also in front of a TLS handshake.
+        let with_header =
+            |factory| below(Box::new(behind_proxy(factory, self.options.clone())) as Box<dyn Factory>);
+        self.endpoint.listen_below(reactor, factory, &with_header)
     }
 
     fn describe(&self) -> String {
@@ -78,7 +90,7 @@ mod tests {
     use super::*;
 
     fn described(text: &str) -> Result<String, ParseError> {
-        Registry::default().server_from_string(text).map(|endpoint| endpoint.describe())
+        Registry::of_sockets().server_from_string(text).map(|endpoint| endpoint.describe())
     }
 
     #[test]

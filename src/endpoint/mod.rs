@@ -16,9 +16,11 @@
 //! | `fd:3` | an inherited descriptor that is listening already | |
 //! | `systemd:name=web`, `systemd:index=0` | a socket passed by systemd (`LISTEN_FDS`); with both keys, the socket with this index among those of this name | |
 //! | `haproxy:tcp:8080` | any other server, whose connections begin with a PROXY header; the peer is the address in the header | `allow` (`127.0.0.0/8,::1,unix`: peers that may send headers, or `everybody`), `header_timeout` (5), and the keys of the wrapped server |
+//! | `tls:tcp:8443`, `tls:8443`, `tls:unix:/run/app.sock` | any other server, whose connections start with TLS (with the feature `tls`) | `cert` (required) and `key` (PEM files; repeated for several certificates, which are chosen by the client's server name; without any `key`, the files of `cert` have both), `client_ca` (PEM file of the roots of client certificates), `client_auth` (`required`, or `optional`), `alpn` (protocols, with commas), `min_version` (1.2), `handshake_timeout` (10), `reload` (10: time between two looks at the files, 0 for none), and the keys of the wrapped server |
 //! | **clients** | | |
 //! | `tcp:example.org:80` | a TCP port, with the host's name or address | `timeout` (10), `attempt_delay` (0.25), `bind` (`IP` or `IP:PORT`), `reuse_address` (no), `nodelay` (yes), `keepalive`, `user_timeout`, `send_buffer`, `receive_buffer` |
 //! | `unix:/run/app.sock`, `unix:@name` | a UNIX socket | `timeout` (10), `bind`, `send_buffer`, `receive_buffer` |
+//! | `tls:tcp:example.org:443`, `tls:example.org:443`, `tls:unix:/run/app.sock` | any other client, whose connections start with TLS (with the feature `tls`) | `name` (the host; required for other kinds than `tcp`), `roots` (`system`, `none` with `pin`, or a PEM file), `pin` (SHA-256 of the server's public key in hexadecimal; several are alternatives), `alpn`, `cert` and `key` (PEM files of a client certificate), `min_version` (1.2), `handshake_timeout` (10), `insecure` (no: **yes verifies nothing**), and the keys of the wrapped client |
 //! | **datagrams** | | |
 //! | `udp:53` | a UDP port, on all IPv4 addresses | `interface`, `max_size` (65507), `reuse_address` (no), `reuse_port` (no), `broadcast` (no), `ipv6_only`, `send_buffer`, `receive_buffer` |
 //! | `udp:example.org:53` | a single UDP peer, with the host's name or address | `bind`, and the keys of `udp:53` except `interface` |
@@ -35,8 +37,11 @@
 //! so an IPv6 address in a value needs no escapes: `tcp:8080:interface=::1:backlog=50`. As a
 //! positional argument it is written in brackets: `tcp:[::1]:80`.
 //!
-//! Parsing opens nothing. Every error is a [`ParseError`], which names the argument and its
-//! position. A [`Registry`] holds the known kinds of endpoints and accepts further kinds.
+//! Parsing opens nothing. The files of `tls` are read when the endpoint listens, or connects for the
+//! first time; a server reads certificates again when their files change.
+//!
+//! Every error is a [`ParseError`], which names the argument and its position. A [`Registry`] holds
+//! the known kinds of endpoints and accepts further kinds.
 //!
 //! ```
 //! use twistor::endpoint::{client_from_string, datagram_from_string, server_from_string};
@@ -83,6 +88,8 @@ use std::any::Any;
 pub use self::connect_protocol::connect_protocol;
 pub use self::inherited::Adopted;
 pub use self::registry::Registry;
+#[cfg(feature = "tls-no-provider")]
+pub(crate) use self::text::TextBuilder;
 #[cfg(feature = "monitor")]
 pub(crate) use self::text::cli_argument;
 #[cfg(feature = "cli")]
@@ -102,6 +109,23 @@ pub trait ServerEndpoint: Any {
     /// # Errors
     /// The errors of [`Reactor::listen_tcp`].
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener>;
+
+    /// Listens as [`listen`](ServerEndpoint::listen) does, with another factory around that of the
+    /// connections: `below` adds layers next to the socket, such as one that reads a PROXY header.
+    ///
+    /// An endpoint that adds layers of its own and wraps another one passes `below` on to it. The
+    /// default wraps `factory`.
+    ///
+    /// # Errors
+    /// Those of [`listen`](ServerEndpoint::listen).
+    fn listen_below(
+        &self,
+        reactor: &mut Reactor,
+        factory: Box<dyn Factory>,
+        below: &dyn Fn(Box<dyn Factory>) -> Box<dyn Factory>,
+    ) -> Result<Listener> {
+        self.listen(reactor, below(factory))
+    }
 
     /// Returns the endpoint as text.
     fn describe(&self) -> String;
@@ -168,6 +192,15 @@ pub fn datagram_from_string(text: &str) -> Result<Box<dyn DatagramEndpoint>, Par
 impl ServerEndpoint for Box<dyn ServerEndpoint> {
     fn listen(&self, reactor: &mut Reactor, factory: Box<dyn Factory>) -> Result<Listener> {
         (**self).listen(reactor, factory)
+    }
+
+    fn listen_below(
+        &self,
+        reactor: &mut Reactor,
+        factory: Box<dyn Factory>,
+        below: &dyn Fn(Box<dyn Factory>) -> Box<dyn Factory>,
+    ) -> Result<Listener> {
+        (**self).listen_below(reactor, factory, below)
     }
 
     fn describe(&self) -> String {

@@ -194,9 +194,10 @@ fn register<E: ?Sized>(kinds: &mut Kinds<E>, prefix: String, parser: Parser<E>) 
     kinds.insert(place, (prefix, parser));
 }
 
-/// Contains the built-in kinds, listed in the table of [the module](super).
-impl Default for Registry {
-    fn default() -> Registry {
+impl Registry {
+    /// Creates a registry with the kinds of this layer. `Registry::default` adds those of the layers
+    /// above.
+    pub(crate) fn of_sockets() -> Registry {
         let mut registry = Registry::empty();
         registry.register_server("tcp", |arguments, _| Ok(Box::new(tcp::server(arguments)?)));
         registry.register_server("tcp6", |arguments, _| Ok(Box::new(tcp::server_v6(arguments)?)));

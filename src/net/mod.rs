@@ -275,6 +275,13 @@ pub(crate) trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Reads a whole file of certificates or keys, and blocks meanwhile: for an endpoint that has to
+    /// report an error at once.
+    #[cfg(feature = "tls-no-provider")]
+    fn read_credentials(&mut self, path: &std::path::Path) -> io::Result<Vec<u8>> {
+        files::blocking::read_credentials(path)
+    }
+
     /// The index of a network interface of this machine. An error when no interface has this name.
     fn interface_index(&self, name: &str) -> io::Result<u32>;
 

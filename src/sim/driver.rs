@@ -21,6 +21,8 @@ use crate::sim::network::rule::{CallKind, Verdict};
 use crate::sim::network::trace::About;
 use crate::sim::world::World;
 use crate::sim::world::datagram::queue::Family;
+#[cfg(feature = "tls-no-provider")]
+use crate::sim::world::disk::What;
 use crate::sim::world::process::{ProcessWaker, Socket};
 use crate::sim::world::unix::stream::set_unix;
 use crate::sim::{Errno, Network};
@@ -279,6 +281,16 @@ impl Net for SimNet {
         match self.world.borrow_mut().offload_file_job(self.process, job) {
             true => Ok(()),
             false => Err(Errno::EAGAIN.into()),
+        }
+    }
+
+    #[cfg(feature = "tls-no-provider")]
+    fn read_credentials(&mut self, path: &std::path::Path) -> io::Result<Vec<u8>> {
+        let world = self.world.borrow();
+        let tree = &world.host(world.process(self.process).host).disk.tree;
+        match tree.node(tree.existing(path, true)?).map(|node| &node.what) {
+            Some(What::File(contents)) => Ok(contents.data().to_vec()),
+            _ => Err(Errno::EISDIR.into()),
         }
     }
 

@@ -86,11 +86,28 @@ impl Certificate {
         self.subject == self.issuer
     }
 
+    /// The number of whole days from `now` to the end of the validity. Negative after it.
+    pub fn days_left(&self, now: SystemTime) -> i64 {
+        days_left(self.not_after, now)
+    }
+
     /// The time from `now` to the end of the validity. Zero if it has expired.
     pub fn valid_for(&self, now: SystemTime) -> Duration {
         self.not_after.duration_since(now).unwrap_or_default()
     }
 }
+
+/// The number of whole days from `now` to the end of a validity, -1 in the first day after it. The
+/// last second is a part of the validity (RFC 5280, section 4.1.2.5).
+pub(crate) fn days_left(not_after: SystemTime, now: SystemTime) -> i64 {
+    let seconds = |time: SystemTime| match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(_) => 0,
+    };
+    (seconds(not_after) - seconds(now)).div_euclid(SECONDS_OF_A_DAY)
+}
+
+const SECONDS_OF_A_DAY: i64 = 86_400;
 
 /// Reads only the validity of a certificate, without an allocation.
 pub(super) fn validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
@@ -206,3 +223,19 @@ const SIGNATURES: &[(ObjectIdentifier, &str)] = &[
     (ObjectIdentifier::new_unwrap("1.3.101.112"), "Ed25519"),
     (ObjectIdentifier::new_unwrap("1.3.101.113"), "Ed448"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_whole_and_negative_after_the_end() {
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(100 * 86_400);
+        for (seconds, days) in [(172_800, 2), (172_799, 1), (86_400, 1), (86_399, 0), (0, 0)] {
+            assert_eq!(days_left(end, end - Duration::from_secs(seconds)), days);
+        }
+        for (millis, days) in [(999, 0), (1000, -1), (86_400_000, -1), (86_401_000, -2)] {
+            assert_eq!(days_left(end, end + Duration::from_millis(millis)), days);
+        }
+    }
+}

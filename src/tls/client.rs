@@ -261,7 +261,7 @@ impl fmt::Debug for TlsConnector {
 }
 
 /// A DNS name, with or without the dot at its end, or an IP address, with or without brackets.
-fn parsed_name(text: &str) -> Result<ServerName<'static>, TlsConfigError> {
+pub(super) fn parsed_name(text: &str) -> Result<ServerName<'static>, TlsConfigError> {
     let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if let Ok(address) = inner.parse::<IpAddr>() {
         return Ok(ServerName::IpAddress(address.into()));

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 
+use crate::tls::certificate::validity;
 use crate::tls::verify::Sha256;
 use crate::tls::{Certificate, CertificateProblem, MalformedCertificate};
 
@@ -76,6 +77,12 @@ impl TlsInfo {
     #[doc(alias("getPeerCertificate", "getpeercert"))]
     pub fn certificate(&self) -> Option<Result<Certificate, MalformedCertificate>> {
         self.chain().first().map(|own| Certificate::read(own, self.hash))
+    }
+
+    /// The end of the validity of the peer's own certificate, read without parsing the rest of it.
+    /// `None` if there is no certificate, or if it is malformed.
+    pub fn expires(&self) -> Option<SystemTime> {
+        validity(self.chain().first()?).map(|(_, not_after)| not_after)
     }
 
     /// All certificates that the peer has sent, parsed, its own first.

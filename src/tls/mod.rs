@@ -100,13 +100,20 @@ mod version;
 pub use rustls;
 pub use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
+#[cfg(feature = "monitor")]
+pub(crate) use self::certificate::days_left;
 pub use self::certificate::{Certificate, MalformedCertificate};
 pub use self::client::{ClientTls, TlsConnector, Verification};
 pub use self::config_error::TlsConfigError;
 pub use self::credentials::{
-    Identity, Roots, certificates_from_file, certificates_from_pem, default_provider,
-    revocation_lists_from_pem,
+    Identity, IdentityFiles, IdentityWatch, ReloadStatistics, Roots, WatchIdentities, certificates_from_file,
+    certificates_from_pem, default_provider, revocation_lists_from_pem,
 };
+pub(crate) use self::endpoint::register_endpoints;
+#[cfg(feature = "monitor")]
+pub(crate) use self::endpoint::{ClientOptions, TlsClientText, server_name};
+#[cfg(feature = "cli")]
+pub(crate) use self::endpoint::{Hexadecimal, RootsFrom, ServerOptions, TlsServerText};
 pub use self::endpoint::{TlsClientEndpoint, TlsServerEndpoint};
 pub use self::error::TlsError;
 pub use self::factory::{TlsFactory, by_alpn};

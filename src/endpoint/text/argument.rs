@@ -116,7 +116,7 @@ impl Argument {
     ///
     /// # Errors
     /// The value is not such a time.
-    pub(in crate::endpoint) fn positive_seconds(&self) -> Result<Duration, ParseError> {
+    pub fn positive_seconds(&self) -> Result<Duration, ParseError> {
         match self.seconds()? {
             Duration::ZERO => Err(self.bad("it must be greater than 0")),
             time => Ok(time),

@@ -172,6 +172,28 @@ impl Arguments {
         self.take(name, None)?.map(|argument| read(&argument)).transpose()
     }
 
+    /// Takes all arguments with the key `name`, in their order.
+    ///
+    /// # Errors
+    /// `read` fails.
+    pub fn keys<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Argument) -> Result<T, ParseError>,
+    ) -> Result<Vec<T>, ParseError> {
+        self.known.push(name.to_owned());
+        let (taken, left) =
+            std::mem::take(&mut self.keyed).into_iter().partition(|(key, _)| key.text == name);
+        self.keyed = left;
+        let taken: Vec<(Piece, Piece)> = taken;
+        taken.into_iter().map(|(_, value)| read(&self.argument(name, value))).collect()
+    }
+
+    fn argument(&self, name: &str, value: Piece) -> Argument {
+        let Piece { text: value, position } = value;
+        Argument { text: Arc::clone(&self.text), name: name.to_owned(), value, position }
+    }
+
     fn take(&mut self, name: &str, mut found: Option<Piece>) -> Result<Option<Argument>, ParseError> {
         self.known.push(name.to_owned());
         while let Some(at) = self.keyed.iter().position(|(key, _)| key.text == name) {
@@ -181,12 +203,7 @@ impl Arguments {
             }
         }
         let Some(piece) = found else { return Ok(None) };
-        Ok(Some(Argument {
-            text: Arc::clone(&self.text),
-            name: name.to_owned(),
-            value: piece.text,
-            position: piece.position,
-        }))
+        Ok(Some(self.argument(name, piece)))
     }
 
     /// Takes all remaining arguments as an endpoint of its own, for endpoints that wrap another
@@ -199,6 +216,29 @@ impl Arguments {
         let keyed =
             std::mem::take(&mut self.keyed).into_iter().map(|(key, value)| Part::Keyed { key, value });
         Arguments::from_parts(Arc::clone(&self.text), plain.chain(keyed), self.known.clone())
+    }
+
+    /// Takes all remaining arguments as an endpoint of its own, like [`nested`](Arguments::nested).
+    /// Its kind may be left out before a port, or a host and a port: then it is `usual`. `is_kind`
+    /// returns whether a word is a kind of endpoint.
+    ///
+    /// # Errors
+    /// No positional argument is left.
+    pub fn nested_in(
+        &mut self,
+        usual: &str,
+        is_kind: impl Fn(&str) -> bool,
+    ) -> Result<Arguments, ParseError> {
+        let is_short = |first: &Piece| match self.plain.get(1) {
+            _ if is_kind(&first.text) => false,
+            None => !first.text.is_empty(),
+            Some(_) if first.text.starts_with('[') => true,
+            Some(second) => self.plain.len() == 2 && is_number(&second.text),
+        };
+        if let Some(first) = self.plain.front().filter(|first| is_short(first)) {
+            self.plain.push_front(Piece { text: usual.to_owned(), position: first.position });
+        }
+        self.nested()
     }
 
     /// Checks that all arguments were taken.
@@ -284,6 +324,36 @@ mod tests {
                 ParseError { text: text.into(), position, key: key.map(str::to_owned), why: why.into() };
             assert_eq!(parsed(text), Err(error));
         }
+    }
+
+    #[test]
+    fn a_usual_kind_is_left_out_before_host_and_port() {
+        let nested = |text: &str| {
+            let inner = Arguments::of(text).unwrap().nested_in("tcp", |kind| kind == "unix");
+            inner.map(|inner| (inner.prefix().to_owned(), inner.plain.len()))
+        };
+        for (text, kind, plain) in [
+            ("w:443", "tcp", 1),
+            ("w:h:443", "tcp", 2),
+            ("w:h", "tcp", 1),
+            ("w:[::1]:443", "tcp", 2),
+            ("w:unix:/run/x", "unix", 1),
+            // Perhaps a misspelt kind: it is looked up, and named in the error.
+            ("w:unxi:/run/x", "unxi", 1),
+            ("w:tpc:h:443", "tpc", 2),
+        ] {
+            assert_eq!(nested(text), Ok((kind.to_owned(), plain)), "{text}");
+        }
+        assert_eq!(nested("w:k=v").unwrap_err().why, "the kind of endpoint is missing");
+    }
+
+    #[test]
+    fn a_key_can_have_several_values() {
+        let mut arguments = Arguments::of("x:1:pin=a:other=b:pin=c:d").unwrap();
+        assert_eq!(arguments.keys("pin", Argument::text), Ok(vec!["a".to_owned(), "c:d".to_owned()]));
+        assert!(arguments.has("other") && !arguments.has("pin"));
+        let error = arguments.key("other", Argument::port).unwrap_err();
+        assert_eq!(error.position, 16);
     }
 
     #[test]

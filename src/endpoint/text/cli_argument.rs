@@ -50,11 +50,17 @@ impl Registry {
             let listen = address.parse::<ListenTcp>();
             return Ok(Box::new(listen.map_err(|error| wrong(text, offset, &error))?));
         }
-        self.server_from_string(text)
+        match kind_of_url(text).filter(|(kind, _)| self.servers().any(|known| known == *kind)) {
+            Some((kind, rest)) => {
+                let endpoint = self.server_from_string(&format!("{kind}:{rest}"));
+                endpoint.map_err(|error| in_url(text, kind, error))
+            }
+            None => self.server_from_string(text),
+        }
     }
 
-    /// Parses a client endpoint from a command-line argument: an endpoint's text, `HOST:PORT` or
-    /// `tcp://HOST:PORT`.
+    /// Parses a client endpoint from a command-line argument: an endpoint's text, `HOST:PORT`,
+    /// `tcp://HOST:PORT`, or `KIND://HOST:PORT` of another kind that takes a host and a port.
     ///
     /// ```
     /// let registry = twistor::endpoint::Registry::default();
@@ -78,7 +84,13 @@ impl Registry {
             Some((offset, address)) => {
                 Ok(Box::new(address.parse::<ConnectTcp>().map_err(|error| wrong(text, offset, &error))?))
             }
-            None => self.client_from_string(text),
+            None => match kind_of_url(text).filter(|(kind, _)| self.clients().any(|known| known == *kind)) {
+                Some((kind, rest)) => {
+                    let endpoint = self.client_from_string(&format!("{kind}:{rest}"));
+                    endpoint.map_err(|error| in_url(text, kind, error))
+                }
+                None => self.client_from_string(text),
+            },
         }
     }
 
@@ -126,6 +138,18 @@ fn prefix(text: &str) -> &str {
 /// Returns the address in a URL, and its byte offset.
 fn url(text: &str) -> Option<(usize, &str)> {
     text.strip_prefix("tcp://").map(|address| ("tcp://".len(), address))
+}
+
+/// Returns kind and arguments of `KIND://HOST:PORT`, for a kind that wraps TCP. In a UNIX path, the
+/// slashes belong to the path.
+fn kind_of_url(text: &str) -> Option<(&str, &str)> {
+    text.split_once("://").filter(|(kind, rest)| *kind != "unix" && !kind.contains(':') && !rest.is_empty())
+}
+
+/// The error about `KIND:REST`, for the text `KIND://REST`.
+fn in_url(text: &str, kind: &str, error: ParseError) -> ParseError {
+    let slashes = if error.position > kind.len() { "//".len() } else { 0 };
+    ParseError { text: text.to_owned(), position: error.position + slashes, ..error }
 }
 
 /// Returns whether the text begins with an IP address or `localhost`.

@@ -10,6 +10,6 @@ pub(crate) mod parse_error;
 
 pub use self::argument::Argument;
 pub use self::arguments::Arguments;
-pub(super) use self::describe::TextBuilder;
+pub(crate) use self::describe::TextBuilder;
 pub use self::grammar::quote_argument;
 pub use self::parse_error::ParseError;

@@ -97,6 +97,13 @@ pub enum Error {
     CallPanicked(String),
     /// The reactor stopped before the future of [`block_on`](crate::block_on()) ended.
     Stopped,
+    /// An endpoint cannot be used: its certificate cannot be read, for example.
+    Endpoint {
+        /// The endpoint as text.
+        endpoint: String,
+        /// The reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A system call failed.
     System {
         /// The system call that failed.
@@ -154,6 +161,7 @@ impl fmt::Display for Error {
             }
             Error::CallPanicked(text) => write!(f, "the call panicked: {}", Escaped(text)),
             Error::Stopped => f.write_str("the reactor stopped before the task ended"),
+            Error::Endpoint { endpoint, source } => write!(f, "{}: {}", Escaped(endpoint), Escaped(source)),
             Error::System { call, source } => write!(f, "{call}: {}", Escaped(source)),
         }
     }
@@ -166,6 +174,7 @@ impl std::error::Error for Error {
             Error::CannotListen { source, .. }
             | Error::CannotSpawn { source, .. }
             | Error::System { source, .. } => source.source(),
+            Error::Endpoint { source, .. } => source.source(),
             _ => None,
         }
     }
@@ -190,7 +199,7 @@ impl From<BadAddress> for Error {
 /// | kind | errors |
 /// |---|---|
 /// | the system's | `CannotListen`, `CannotSpawn`, `System` |
-/// | `InvalidInput` | `BadAddress`, `BadOption`, `DatagramTooLong` |
+/// | `InvalidInput` | `BadAddress`, `BadOption`, `DatagramTooLong`, `Endpoint` |
 /// | `NotConnected` | `NotConnected`, `NoPeer` |
 /// | `NotFound` | `ProcessExited`, `TimerNotActive`, `NotListening`, `NotConnecting`, `NoSuchTrigger` |
 /// | `AlreadyExists` | `ProducerRegistered` |
@@ -206,9 +215,10 @@ impl From<Error> for io::Error {
             Error::CannotListen { source, .. }
             | Error::CannotSpawn { source, .. }
             | Error::System { source, .. } => source.kind(),
-            Error::BadAddress(_) | Error::BadOption { .. } | Error::DatagramTooLong { .. } => {
-                Kind::InvalidInput
-            }
+            Error::BadAddress(_)
+            | Error::BadOption { .. }
+            | Error::DatagramTooLong { .. }
+            | Error::Endpoint { .. } => Kind::InvalidInput,
             Error::NotConnected | Error::NoPeer => Kind::NotConnected,
             Error::ProcessExited
             | Error::TimerNotActive

@@ -88,6 +88,12 @@ impl Reactor {
         Ok(files.count)
     }
 
+    /// Reads a whole file of certificates or keys, and blocks meanwhile.
+    #[cfg(feature = "tls-no-provider")]
+    pub(crate) fn read_credentials(&mut self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+        self.net.read_credentials(path)
+    }
+
     fn reporter(&self, number: u64) -> Reporter {
         Reporter::new(&self.threads.inbox, number)
     }
