@@ -27,6 +27,11 @@ use std::time::Duration;
 /// closed at an interval). An endpoint, such as tcp:HOST:PORT:timeout=2 or unix:PATH, is probed, or
 /// held with hold: before it. NAME=tcp://HOST:PORT gives a target a name.
 ///
+/// tls://HOST:PORT or tls:HOST:PORT makes a TLS handshake as well, and hold:tls:HOST:PORT holds the
+/// connection. A certificate that is not trusted is a target that is down; one that expires within
+/// --cert-warning is a warning. tls:HOST:PORT:roots=PATH trusts the roots in a file, name=NAME
+/// verifies another name than HOST, pin=HASH a key; twistor cert shows certificates and hashes.
+///
 /// hold:// works with any TCP server, and sends no data of its own. It notices at once when a
 /// process ends, is killed or resets the connection. On Linux it notices a crashed host or a cut
 /// link within --lost-after: the kernel sends keepalive probes to an idle peer every two fifths of
@@ -53,12 +58,14 @@ Examples:
   twistor monitor --watch db=hold://10.0.0.5:5432 web=tcp://10.0.0.6:443 --interval 2s
   twistor monitor --once tcp://localhost:22 && echo it is up
   twistor monitor --json hold://localhost:6379 | jq .
+  twistor monitor tls://example.org:443 db=hold:tls:db.example:5432:roots=ca.pem
   twistor monitor app=unix:/run/app.sock db=hold:tcp:db.example:5432:timeout=2:attempt_delay=100ms
 
 A line of --json has time, event (up, still_up, down, still_down, unknown, still_unknown, reconnected,
-summary), target, name (if given); a result has first, took_ms, previous_s (how long the state before
+certificate_expires, summary), target, name (if given); a result has first, took_ms, previous_s (how long the state before
 lasted) and, unless up, reason (refused, timed_out, no_route, unresolved, closed, closes_at_once, reset,
-broken, other; local when unknown) and detail; reconnected has after_s, idle, gap_ms, took_ms, count; a
+broken, bad_certificate, tls, other; local when unknown) and detail; one with TLS has tls (the version) and
+certificate_days (left); certificate_expires has certificate_days and not_after; reconnected has after_s, idle, gap_ms, took_ms, count; a
 summary has state, reason, lasted_s, uptime, losses, reconnects, connects, failures, median_ms and
 max_ms (of connect times: the median is that of the last 64 results, or the last connect time when no connection
 was made in them).
@@ -115,6 +122,11 @@ pub(super) struct Monitor {
     /// Factor between consecutive delays [default: 1.5]
     #[arg(long, value_name = "NUMBER", value_parser = number::decimal(1.0..=100.0), conflicts_with = "once")]
     backoff_factor: Option<f64>,
+
+    /// Warn when the certificate of a tls: target expires within TIME: when it is first seen, and
+    /// then once a day; 0 for never [default: 14d]
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    cert_warning: Option<Duration>,
 
     /// Maximum time until a vanished peer of a held TCP connection is detected, 3s to 9h; 0 for
     /// never [default: 10s]
@@ -248,6 +260,9 @@ impl Monitor {
                     .into(),
             );
         }
+        if self.cert_warning.is_some() && !targets.iter().any(Target::is_tls) {
+            return refuse("--cert-warning has no effect: no target has TLS (tls://HOST:PORT)".into());
+        }
         if self.timeout.is_some() && targets.iter().all(|target| target.has_own("timeout")) {
             return refuse("--timeout has no effect: every target has a timeout of its own".into());
         }
@@ -293,6 +308,10 @@ impl Monitor {
                 jitter,
             },
             lost_after: self.lost_after.or(usual.lost_after).filter(|limit| !limit.is_zero()),
+            certificate_warning: self
+                .cert_warning
+                .or(usual.certificate_warning)
+                .filter(|time| !time.is_zero()),
             rounds: if self.once { Some(1) } else { self.count },
             // The list below the live table shows only changes unless --every-probe is given.
             every_result: self.every_probe,

@@ -1,6 +1,7 @@
 //! The cause of a target being down or unknown: a [`Reason`] reduced to one word for operators.
 
 use crate::Reason;
+use crate::tls::{TlsConfigError, TlsError};
 use std::fmt;
 use std::io::ErrorKind;
 
@@ -24,6 +25,11 @@ pub enum DownCause {
     Reset,
     /// The held connection broke: keepalive probes went unanswered, or the network failed.
     Broken,
+    /// The target's certificate is not trusted: it has expired, is for another name, or was issued
+    /// by an unknown root.
+    BadCertificate,
+    /// TLS failed for another reason: no TLS server listens on the port, or it refuses this client.
+    Tls,
     /// This machine could not attempt the connection: no descriptors, ports, memory, route or
     /// permission. It says nothing about the target, whose state becomes unknown. See
     /// [`Reason::is_local`].
@@ -45,6 +51,14 @@ impl DownCause {
             Reason::TimedOut(_) | Reason::SystemTimedOut(_) => DownCause::TimedOut,
             Reason::NoRoute(_) => DownCause::NoRoute,
             Reason::Unresolved { .. } => DownCause::Unresolved,
+            Reason::Layer(error) if error.is::<TlsConfigError>() => DownCause::Local,
+            Reason::Layer(_) => match TlsError::of(reason) {
+                Some(TlsError::BadCertificate(_)) => DownCause::BadCertificate,
+                Some(TlsError::HandshakeTimedOut(_)) => DownCause::TimedOut,
+                Some(TlsError::Truncated) => DownCause::Closed,
+                Some(_) => DownCause::Tls,
+                None => DownCause::Other,
+            },
             Reason::Done | Reason::CloseTimedOut(_) => DownCause::Closed,
             Reason::Lost(error) if error.kind == ErrorKind::ConnectionReset => DownCause::Reset,
             Reason::Lost(_) => DownCause::Broken,
@@ -63,6 +77,8 @@ impl DownCause {
             DownCause::ClosesAtOnce => "closes_at_once",
             DownCause::Reset => "reset",
             DownCause::Broken => "broken",
+            DownCause::BadCertificate => "bad_certificate",
+            DownCause::Tls => "tls",
             DownCause::Local => "local",
             DownCause::Other => "other",
         }
@@ -81,6 +97,8 @@ impl fmt::Display for DownCause {
             DownCause::ClosesAtOnce => "closes at once",
             DownCause::Reset => "reset by peer",
             DownCause::Broken => "connection broke",
+            DownCause::BadCertificate => "bad certificate",
+            DownCause::Tls => "TLS failed",
             DownCause::Local => "not checked",
             DownCause::Other => "failed",
         })

@@ -6,6 +6,7 @@ use crate::escape::Escaped;
 use crate::report::{HumanDuration, Painted, Palette, fit};
 use anstyle::Style;
 use std::fmt::Write;
+use std::time::SystemTime;
 use unicode_width::UnicodeWidthStr;
 
 /// Text with its style.
@@ -33,10 +34,14 @@ pub(crate) enum Column {
     Connects,
     Median,
     Longest,
+    Certificate,
 }
 
+/// The number of columns.
+pub(crate) const COLUMNS: usize = Column::ALL.len();
+
 impl Column {
-    pub(crate) const ALL: [Column; 9] = [
+    pub(crate) const ALL: [Column; 10] = [
         Column::Target,
         Column::TargetState,
         Column::Since,
@@ -46,6 +51,7 @@ impl Column {
         Column::Connects,
         Column::Median,
         Column::Longest,
+        Column::Certificate,
     ];
 
     pub(crate) fn heading(self) -> &'static str {
@@ -59,6 +65,16 @@ impl Column {
             Column::Connects => "connects",
             Column::Median => "median",
             Column::Longest => "max",
+            Column::Certificate => "cert",
+        }
+    }
+
+    /// The cells of a column that is omitted while all its cells are like this.
+    fn nothing(self) -> Option<&'static str> {
+        match self {
+            Column::Reconnects => Some("0"),
+            Column::Certificate => Some("-"),
+            _ => None,
         }
     }
 
@@ -68,8 +84,8 @@ impl Column {
     }
 }
 
-/// Returns the cells of one target, in the order of [`Column::ALL`].
-pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 9] {
+/// Returns the cells of one target at this time, in the order of [`Column::ALL`].
+pub(crate) fn cells(row: &Row<'_>, wall: SystemTime, palette: &Palette) -> [Cell; COLUMNS] {
     let summary = row.summary();
     let cell = |text: String| Cell::plain(text);
     let faint = |text: &str| Cell { text: text.to_owned(), style: palette.faint };
@@ -103,27 +119,33 @@ pub(crate) fn cells(row: &Row<'_>, palette: &Palette) -> [Cell; 9] {
         cell(summary.connects.to_string()),
         time(summary.median),
         time(summary.max),
+        row.tls.map_or(faint("-"), |facts| match facts.days_left(wall) {
+            Some(days) => cell(format!("{days} d")),
+            None => faint("-"),
+        }),
     ]
 }
 
 /// Returns the column headings.
-pub(crate) fn headings(palette: &Palette) -> [Cell; 9] {
+pub(crate) fn headings(palette: &Palette) -> [Cell; COLUMNS] {
     Column::ALL.map(|column| Cell { text: column.heading().into(), style: palette.faint })
 }
 
 /// Returns the width that each column needs. The reconnects column has width 0 while all counts are
-/// 0.
-pub(crate) fn widths<'a>(rows: impl IntoIterator<Item = &'a [Cell; 9]>) -> [usize; 9] {
-    let mut widths = [0; 9];
-    let mut reconnects = false;
+/// 0, and the column of certificates while there are none.
+pub(crate) fn widths<'a>(rows: impl IntoIterator<Item = &'a [Cell; COLUMNS]>) -> [usize; COLUMNS] {
+    let mut widths = [0; COLUMNS];
+    let mut filled = [false; COLUMNS];
     for cells in rows {
-        for ((width, cell), column) in widths.iter_mut().zip(cells).zip(Column::ALL) {
+        for (((width, filled), cell), column) in
+            widths.iter_mut().zip(&mut filled).zip(cells).zip(Column::ALL)
+        {
             *width = cell.text.width().max(*width);
-            reconnects |= column == Column::Reconnects && cell.text != "0" && cell.text != column.heading();
+            *filled |= cell.text != column.heading() && Some(cell.text.as_str()) != column.nothing();
         }
     }
-    for (width, column) in widths.iter_mut().zip(Column::ALL) {
-        if column == Column::Reconnects && !reconnects {
+    for (width, filled) in widths.iter_mut().zip(filled) {
+        if !filled {
             *width = 0;
         }
     }
@@ -131,7 +153,7 @@ pub(crate) fn widths<'a>(rows: impl IntoIterator<Item = &'a [Cell; 9]>) -> [usiz
 }
 
 /// Formats one row, with two spaces before each column. Columns of width 0 are omitted.
-pub(crate) fn row(cells: &[Cell; 9], widths: &[usize; 9]) -> String {
+pub(crate) fn row(cells: &[Cell; COLUMNS], widths: &[usize; COLUMNS]) -> String {
     let mut line = String::new();
     for ((column, cell), width) in Column::ALL.iter().zip(cells).zip(widths) {
         if *width > 0 {

@@ -3,10 +3,12 @@
 use super::cause::DownCause;
 use super::reporter::{Event, Reporter, Row, Summary, describe};
 use super::target::Target;
+use super::tls_facts::TlsFacts;
 use super::track::{Change, TargetState};
 use crate::report::JsonReporter;
 use crate::report::json_line::Object;
 use crate::report::json_reporter;
+use crate::report::time_format::rfc3339;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -23,6 +25,12 @@ impl<W: Write + 'static> Reporter for JsonReporter<W> {
                     .millis("gap_ms", Some(gap))
                     .millis("took_ms", Some(took))
                     .value("count", &Value::from(count));
+                return self.lines([object.line()]);
+            }
+            Change::CertificateExpires { days, not_after } => {
+                let object = start(event.wall, "certificate_expires", event.target)
+                    .value("certificate_days", &Value::from(days))
+                    .text("not_after", &rfc3339(not_after));
                 return self.lines([object.line()]);
             }
             Change::Down { cause, took, up_for, unknown_for } => {
@@ -45,6 +53,8 @@ impl<W: Write + 'static> Reporter for JsonReporter<W> {
         if let Some(cause) = cause {
             let detail = describe(cause, event.reason);
             object = object.text("reason", cause.code()).text("detail", &detail);
+        } else {
+            object = with_tls(object, event.wall, event.tls);
         }
         self.lines([object.line()])
     }
@@ -64,7 +74,7 @@ fn summary_line(wall: SystemTime, row: &Row<'_>) -> String {
         TargetState::Down(cause) => ("down", lasted, Some(cause)),
     };
     let uptime = summary.uptime.map(|share| (share * 1e6).round() / 1e6);
-    start(wall, "summary", row.target)
+    let object = start(wall, "summary", row.target)
         .text("state", state)
         .value("reason", &Value::from(cause.map(DownCause::code)))
         .seconds("lasted_s", lasted)
@@ -74,8 +84,18 @@ fn summary_line(wall: SystemTime, row: &Row<'_>) -> String {
         .value("connects", &Value::from(summary.connects))
         .value("failures", &Value::from(summary.failures))
         .millis("median_ms", summary.median)
-        .millis("max_ms", summary.max)
-        .line()
+        .millis("max_ms", summary.max);
+    with_tls(object, wall, row.tls).line()
+}
+
+/// Adds the members of targets with TLS.
+fn with_tls(object: Object, wall: SystemTime, tls: Option<TlsFacts>) -> Object {
+    match tls {
+        Some(facts) => {
+            object.text("tls", facts.version).value("certificate_days", &Value::from(facts.days_left(wall)))
+        }
+        None => object,
+    }
 }
 
 fn start(wall: SystemTime, event: &str, target: &Target) -> Object {

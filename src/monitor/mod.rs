@@ -36,6 +36,7 @@ mod settings;
 mod sparkline;
 mod target;
 mod text;
+mod tls_facts;
 mod track;
 mod view;
 
@@ -46,5 +47,6 @@ pub use recent::{History, Sample};
 pub use reporter::{Event, Reporter, Row, Summary};
 pub use settings::MonitorSettings;
 pub use target::{Target, TargetError, TargetKind};
+pub use tls_facts::TlsFacts;
 pub use track::{Change, TargetState, TargetSummary};
 pub use view::View;

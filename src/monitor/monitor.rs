@@ -4,13 +4,18 @@ use super::cause::DownCause;
 use super::probe::Watch;
 use super::reporter::{Event, Reporter, Row, Summary};
 use super::settings::{MonitorSettings, liveness};
-use super::target::{Options, Target, TargetKind};
+use super::target::{Options, PlannedTls, Target, TargetKind};
+use super::tls_facts::TlsFacts;
 use super::track::{Change, Retry, TargetState, TargetTracker};
 use crate::report::rounds::Rounds;
 use crate::report::schedule::FIRST_LOOK;
 use crate::report::warning::WarningLog;
-use crate::{ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, Reactor, Reason};
+use crate::tls::{ClientOptions, TlsConfigError, TlsConnector, TlsError, TlsFactory};
+use crate::{
+    ClientFactory, ConnectTcp, ConnectUnix, ConnectorId, DelayedCall, Instant, LayerError, Reactor, Reason,
+};
 use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,6 +37,8 @@ struct Shared {
     round: Option<DelayedCall>,
     /// Warnings about local trouble.
     warnings: WarningLog,
+    /// Targets with equal options share a configuration of TLS.
+    connectors: BTreeMap<ClientOptions, TlsConnector>,
 }
 
 /// A target with its state and connector. There may be ten thousand.
@@ -47,6 +54,15 @@ struct Watched {
     has_data: bool,
     /// Failures since the last connection that lasted for [`SETTLED`].
     failures: u32,
+    /// The TLS of the last connection.
+    tls: Option<Box<WatchedTls>>,
+}
+
+/// The TLS of a target's last connection.
+struct WatchedTls {
+    facts: TlsFacts,
+    /// Days left at the last warning about the certificate.
+    warned: Option<i64>,
 }
 
 /// Whether a new connection stays open.
@@ -75,6 +91,7 @@ impl Monitor {
             connected: now,
             has_data: false,
             failures: 0,
+            tls: None,
         };
         let shared = Shared {
             rounds: Rounds::new(now, settings.interval, targets.len(), settings.rounds),
@@ -83,6 +100,7 @@ impl Monitor {
             reporter: Box::new(reporter),
             settings,
             round: None,
+            connectors: BTreeMap::new(),
         };
         let monitor = Monitor { shared: Rc::new(RefCell::new(shared)) };
         let first = monitor.clone();
@@ -150,13 +168,25 @@ impl Monitor {
 
     /// Notes that a connection was made. Returns whether it stays open.
     ///
-    /// `took` is measured next to the system calls, without the name lookup.
-    pub(super) fn connected(&self, reactor: &mut Reactor, index: u32, took: Option<Duration>) -> Holds {
+    /// `took` is measured next to the system calls, without the name lookup, and with the TLS
+    /// handshake.
+    pub(super) fn connected(
+        &self,
+        reactor: &mut Reactor,
+        index: u32,
+        took: Option<Duration>,
+        facts: Option<TlsFacts>,
+    ) -> Holds {
         let now = reactor.now();
         let (mut held, mut lasts) = (false, true);
         self.result(reactor, index, None, |watched| {
             watched.connected = now;
             watched.has_data = false;
+            if let Some(facts) = facts {
+                let known = watched.tls.take().filter(|known| known.facts.not_after == facts.not_after);
+                let warned = known.and_then(|known| known.warned);
+                watched.tls = Some(Box::new(WatchedTls { facts, warned }));
+            }
             held = watched.target.kind() == TargetKind::Hold;
             let change = watched.track.connected(now, took.unwrap_or(now - watched.attempt));
             lasts = change.is_some();
@@ -223,7 +253,7 @@ impl Monitor {
             if lasted >= SETTLED {
                 watched.failures = 0;
             }
-            if *reason != Reason::Done {
+            if !is_orderly(reason) {
                 return Some(watched.track.lost(now, cause));
             }
             let (when, change) = watched.track.closed(now, lasted, !watched.has_data);
@@ -294,8 +324,7 @@ impl Monitor {
         let timeout = shared.settings.timeout;
         let liveness = shared.settings.lost_after.filter(|_| held).map(liveness);
         drop(shared);
-        let watch = Watch { monitor: self.clone(), index };
-        let connector = match plan.options {
+        let options = match plan.options {
             Options::Tcp(options) => {
                 let options = ConnectTcp {
                     timeout: if plan.has_timeout { options.timeout } else { timeout },
@@ -313,17 +342,56 @@ impl Monitor {
                     },
                     ..options
                 };
-                reactor.connect_tcp(options, watch)
+                Options::Tcp(options)
             }
             Options::Unix(options) => {
                 let timeout = if plan.has_timeout { options.timeout } else { timeout };
-                reactor.connect_unix(ConnectUnix { timeout, ..options }, watch)
+                Options::Unix(ConnectUnix { timeout, ..options })
             }
+        };
+        let watch = Watch { monitor: self.clone(), index };
+        let connector = match plan.tls {
+            None => connect_with(reactor, options, watch),
+            Some(tls) => match self.secured(reactor, watch, &tls) {
+                Ok(factory) => connect_with(reactor, options, factory),
+                Err(error) => return self.cannot_start(reactor, index, error),
+            },
         };
         if let Some(watched) = self.borrow().watched.get_mut(index as usize) {
             // The address was checked when it was parsed, so the only error left is a reactor that
             // stops.
             watched.connector = connector.ok();
+        }
+    }
+
+    /// Adds TLS to the connections of a target.
+    fn secured(
+        &self,
+        reactor: &mut Reactor,
+        watch: Watch,
+        tls: &PlannedTls,
+    ) -> Result<TlsFactory<Watch>, TlsConfigError> {
+        let known = self.borrow().connectors.get(&tls.options).cloned();
+        let connector = match known {
+            Some(connector) => connector,
+            None => {
+                // A resumed session would show an old certificate.
+                let connector = tls.options.connector_of(reactor, |options| options.max_sessions = 0)?;
+                self.borrow().connectors.insert(tls.options.clone(), connector.clone());
+                connector
+            }
+        };
+        connector.factory(watch, &tls.server_name)
+    }
+
+    /// Notes that TLS cannot be set up here, and tries again later: a file may come back.
+    fn cannot_start(&self, reactor: &mut Reactor, index: u32, error: TlsConfigError) {
+        let now = reactor.now();
+        self.attempt_started(index, now);
+        let reason = Reason::Layer(LayerError::new("TLS", error));
+        if let Some(delay) = self.failed(reactor, index, &reason) {
+            let this = self.clone();
+            reactor.call_later(delay, move |reactor| this.connect(reactor, index));
         }
     }
 
@@ -368,6 +436,7 @@ impl Monitor {
                 TargetKind::Probe => None,
             });
             if held {
+                self.warn_of_expiry(reactor, index);
                 self.borrow().rounds.end_round(reactor, index);
             }
             let connector = match self.is_done(index) {
@@ -399,9 +468,30 @@ impl Monitor {
                 watched.target.kind() == TargetKind::Probe || shared.rounds.count(index) == 0
             })
         };
-        if self.event(reactor, index, reason, change) && counts {
+        let is_changed = self.event(reactor, index, reason, change);
+        if is_changed {
+            self.warn_of_expiry(reactor, index);
+        }
+        if is_changed && counts {
             self.borrow().rounds.end_round(reactor, index);
         }
+    }
+
+    /// Reports that the certificate of a target that is up expires soon, at most once a day.
+    fn warn_of_expiry(&self, reactor: &mut Reactor, index: u32) {
+        let Some(limit) = self.borrow().settings.certificate_warning else { return };
+        let wall = reactor.system_time();
+        self.event(reactor, index, None, |watched| {
+            let is_up = watched.track.state() == TargetState::Up;
+            let tls = watched.tls.as_mut().filter(|_| is_up)?;
+            let (not_after, days) = (tls.facts.not_after?, tls.facts.days_left(wall)?);
+            let is_soon = not_after.duration_since(wall).unwrap_or_default() < limit;
+            if !is_soon || tls.warned.is_some_and(|warned| warned <= days) {
+                return None;
+            }
+            tls.warned = Some(days);
+            Some(Change::CertificateExpires { days, not_after })
+        });
     }
 
     /// Changes a target's state and reports the change. Returns whether there was one.
@@ -435,7 +525,8 @@ impl Monitor {
                 // The outage began with the close, not with the failed attempt.
                 wall = wall.checked_sub(reactor.now() - closed).unwrap_or(wall);
             }
-            let event = Event { wall, target: &watched.target, change, reason };
+            let tls = watched.tls.as_ref().map(|tls| tls.facts);
+            let event = Event { wall, target: &watched.target, change, reason, tls };
             shared.rounds.reported(reactor, shared.reporter.event(&event));
         }
         true
@@ -446,7 +537,13 @@ impl Monitor {
         let mut guard = self.borrow();
         let shared = &mut *guard;
         let rows = shared.watched.iter();
-        let rows = rows.map(|watched| Row { target: &watched.target, track: &watched.track, now }).collect();
+        let rows = rows.map(|watched| Row {
+            target: &watched.target,
+            track: &watched.track,
+            tls: watched.tls.as_ref().map(|tls| tls.facts),
+            now,
+        });
+        let rows = rows.collect();
         shared.rounds.reported(reactor, shared.reporter.summary(&Summary { wall, rows, last }));
     }
 
@@ -463,6 +560,23 @@ impl Monitor {
     fn borrow(&self) -> RefMut<'_, Shared> {
         self.shared.borrow_mut()
     }
+}
+
+fn connect_with(
+    reactor: &mut Reactor,
+    options: Options,
+    factory: impl ClientFactory,
+) -> crate::Result<ConnectorId> {
+    match options {
+        Options::Tcp(options) => reactor.connect_tcp(options, factory),
+        Options::Unix(options) => reactor.connect_unix(options, factory),
+    }
+}
+
+/// Whether the peer has closed the connection without an error. Many TLS servers end idle
+/// connections without a `close_notify`; no data was expected that could be cut off.
+fn is_orderly(reason: &Reason) -> bool {
+    *reason == Reason::Done || matches!(TlsError::of(reason), Some(TlsError::Truncated))
 }
 
 /// Minimum life of a held connection after which the backoff restarts. A server that accepts

@@ -4,6 +4,7 @@
 //! only costs a small protocol object.
 
 use super::monitor::{Holds, Monitor};
+use super::tls_facts::TlsFacts;
 use super::track::TargetTracker;
 use crate::{BuildContext, ClientFactory, Connector, Factory, Protocol, Reason, Transport};
 use std::time::Duration;
@@ -51,8 +52,11 @@ impl ClientFactory for Watch {
 
 impl Protocol for Probe {
     fn connection_made(&mut self, transport: &mut Transport<'_>) {
+        let handshake = transport.tls_info().map(|info| (TlsFacts::of(info), info.handshake_time));
         let took = transport.connect_time();
-        match self.monitor.connected(transport.reactor(), self.index, took) {
+        let took = took.map(|took| took + handshake.map_or(Duration::ZERO, |(_, took)| took));
+        let facts = handshake.map(|(facts, _)| facts);
+        match self.monitor.connected(transport.reactor(), self.index, took, facts) {
             Holds::No => transport.lose_connection(),
             Holds::Yes => {}
             Holds::IfItLasts => {

@@ -3,6 +3,7 @@
 use super::cause::DownCause;
 use super::recent::History;
 use super::target::Target;
+use super::tls_facts::TlsFacts;
 use super::track::{Change, TargetState, TargetSummary, TargetTracker};
 use crate::escape::Escaped;
 use crate::report::HumanDuration;
@@ -51,6 +52,8 @@ pub struct Event<'a> {
     pub change: Change,
     /// The full reason why a connection failed or was lost; `None` for other results.
     pub reason: Option<&'a Reason>,
+    /// Facts about the TLS of the last connection, if the target has had one with TLS.
+    pub tls: Option<TlsFacts>,
 }
 
 /// The state of all targets at one moment, in the order in which they were given.
@@ -70,6 +73,7 @@ pub struct Row<'a> {
     /// The target.
     pub target: &'a Target,
     pub(super) track: &'a TargetTracker,
+    pub(super) tls: Option<TlsFacts>,
     /// Time of the summary, on the reactor's clock.
     pub(super) now: Instant,
 }
@@ -78,6 +82,11 @@ impl<'a> Row<'a> {
     /// Returns the target's state.
     pub fn state(&self) -> TargetState {
         self.track.state()
+    }
+
+    /// Returns facts about the TLS of the target's last connection, if it has had one with TLS.
+    pub fn tls(&self) -> Option<TlsFacts> {
+        self.tls
     }
 
     /// Returns the target's last results.

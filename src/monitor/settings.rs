@@ -25,6 +25,9 @@ pub struct MonitorSettings {
     /// Maximum number of rounds; `None` means no limit. A round is one probe of a `tcp://` target.
     /// For a `hold://` target it is the first result, and each interval after it. Default: `None`.
     pub rounds: Option<u32>,
+    /// Warn when a target's certificate expires within this time: when it is first seen, and then
+    /// once a day. `None` turns the warnings off. Default: 14 days.
+    pub certificate_warning: Option<Duration>,
     /// Whether every result is reported, and not only first results and changes. Default: false.
     pub every_result: bool,
 }
@@ -44,6 +47,7 @@ impl Default for MonitorSettings {
             backoff: Backoff::default(),
             lost_after: Some(Duration::from_secs(10)),
             rounds: None,
+            certificate_warning: Some(Duration::from_secs(14 * 86_400)),
             every_result: false,
         }
     }

@@ -4,6 +4,7 @@ use crate::endpoint::cli_argument::{no_host, no_port, port_alone};
 use crate::endpoint::parse_error::nearest;
 use crate::endpoint::{Arguments, ParseError, Registry};
 use crate::escape::Escaped;
+use crate::tls::{ClientOptions, TlsClientText, server_name};
 use crate::{ConnectTcp, ConnectUnix, Error};
 use std::any::Any;
 use std::fmt;
@@ -56,9 +57,17 @@ enum Form {
 /// overrides.
 pub(super) struct ConnectPlan {
     pub(super) options: Options,
+    pub(super) tls: Option<PlannedTls>,
     pub(super) has_timeout: bool,
     pub(super) has_keepalive: bool,
     pub(super) has_user_timeout: bool,
+}
+
+/// The TLS of a target.
+pub(super) struct PlannedTls {
+    pub(super) options: ClientOptions,
+    /// The name that the certificate must be for.
+    pub(super) server_name: String,
 }
 
 pub(super) enum Options {
@@ -84,7 +93,7 @@ impl Target {
         }
     }
 
-    /// Returns `hold://HOST:PORT`, `tcp://HOST:PORT` or the endpoint, as it was given.
+    /// Returns `hold://HOST:PORT`, `tcp://HOST:PORT`, `tls://HOST:PORT` or the endpoint, as it was given.
     pub fn url(&self) -> &str {
         &self.text[usize::from(self.url)..]
     }
@@ -102,6 +111,11 @@ impl Target {
     /// Returns the port, 1 to 65535; `None` for a UNIX socket.
     pub fn port(&self) -> Option<u16> {
         self.tcp().map(|options| options.port)
+    }
+
+    /// Whether connections to the target start with TLS.
+    pub fn is_tls(&self) -> bool {
+        self.connect_plan().is_ok_and(|plan| plan.tls.is_some())
     }
 
     /// Whether the endpoint has an argument of this name. `timeout`, `keepalive` and `user_timeout`
@@ -126,9 +140,12 @@ impl Target {
         let url = self.url();
         let registry = Registry::default();
         let endpoint = url.strip_prefix("hold:").unwrap_or(url);
-        let address = match self.form {
-            Form::Url => url.split_once("://").map(|(_, address)| address),
-            Form::Endpoint => Some(endpoint).filter(|endpoint| registry.is_client_address(endpoint)),
+        let (address, is_tls) = match self.form {
+            Form::Url => (url.split_once("://").map(|(_, address)| address), url.starts_with("tls:")),
+            Form::Endpoint => match endpoint.strip_prefix("tls://") {
+                Some(address) => (Some(address), true),
+                None => (Some(endpoint).filter(|endpoint| registry.is_client_address(endpoint)), false),
+            },
         };
         if let Some(port) = port_alone(address.unwrap_or(endpoint)) {
             return Err(error(no_host(port)));
@@ -143,8 +160,13 @@ impl Target {
                 Error::BadAddress(bad) => error(bad.why.to_owned()),
                 other => error(other.to_string()),
             })?;
+            let tls = is_tls.then(|| PlannedTls {
+                options: ClientOptions::default(),
+                server_name: server_name(&options.host),
+            });
             return Ok(ConnectPlan {
                 options: Options::Tcp(options),
+                tls,
                 has_timeout: false,
                 has_keepalive: false,
                 has_user_timeout: false,
@@ -175,13 +197,19 @@ impl Target {
             }
         }
         let endpoint = registry.client(&mut arguments).map_err(bad)?;
-        let endpoint: &dyn Any = &*endpoint;
+        let mut endpoint: &dyn Any = &*endpoint;
+        let mut tls = None;
+        if let Some(text) = endpoint.downcast_ref::<TlsClientText>() {
+            let (options, server_name) = (text.options().clone(), text.name().to_owned());
+            tls = Some(PlannedTls { options, server_name });
+            endpoint = text.inner();
+        }
         let options = match (endpoint.downcast_ref::<ConnectTcp>(), endpoint.downcast_ref::<ConnectUnix>()) {
             (Some(options), _) => Options::Tcp(options.clone()),
             (_, Some(options)) => Options::Unix(options.clone()),
             _ => return Err(error(FORMS.to_owned())),
         };
-        Ok(ConnectPlan { options, has_timeout, has_keepalive, has_user_timeout })
+        Ok(ConnectPlan { options, tls, has_timeout, has_keepalive, has_user_timeout })
     }
 }
 
@@ -213,7 +241,7 @@ impl FromStr for Target {
         }
         let (kind, form) = match (form, rest.split_once(':').map(|(scheme, _)| scheme)) {
             (_, Some("hold")) => (TargetKind::Hold, form),
-            (Form::Url, Some("tcp")) | (Form::Endpoint, _) => (TargetKind::Probe, form),
+            (Form::Url, Some("tcp" | "tls")) | (Form::Endpoint, _) => (TargetKind::Probe, form),
             // In a UNIX path the slashes belong to the path.
             (Form::Url, Some("unix")) => (TargetKind::Probe, Form::Endpoint),
             (Form::Url, scheme) => {
@@ -247,9 +275,9 @@ impl fmt::Display for TargetError {
 impl std::error::Error for TargetError {}
 
 /// Schemes: the text before `://`.
-const SCHEMES: [&str; 3] = ["hold", "tcp", "unix"];
-const FORMS: &str = "a target is HOST:PORT, tcp://HOST:PORT or hold://HOST:PORT, or tcp:HOST:PORT or unix:PATH, \
-     to be held after hold:";
+const SCHEMES: [&str; 4] = ["hold", "tcp", "tls", "unix"];
+const FORMS: &str = "a target is HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or hold://HOST:PORT, or \
+     tcp:HOST:PORT, tls:HOST:PORT or unix:PATH, to be held after hold:";
 const NOTHING_SENT: &str = "nothing is sent to a target";
 const NOT_HELD: &str = "the target is not held; write hold: before it";
 /// Endpoint arguments without effect here. The keepalive ones have an effect when the target is
@@ -292,6 +320,17 @@ mod tests {
             ("[::1]:22", TargetKind::Probe, Some("::1"), Some(22), "[::1]:22"),
             ("a=hold:localhost:22", TargetKind::Hold, Some("localhost"), Some(22), "a"),
             ("unix:///run/x", TargetKind::Probe, None, None, "unix:///run/x"),
+            (
+                "tls://example.org:443",
+                TargetKind::Probe,
+                Some("example.org"),
+                Some(443),
+                "tls://example.org:443",
+            ),
+            ("tls:h:443", TargetKind::Probe, Some("h"), Some(443), "tls:h:443"),
+            ("a=hold:tls:tcp:h:443:roots=/ca.pem:timeout=2", TargetKind::Hold, Some("h"), Some(443), "a"),
+            ("a=hold:tls://h:443", TargetKind::Hold, Some("h"), Some(443), "a"),
+            ("tls:unix:/run/x:name=h", TargetKind::Probe, None, None, "tls:unix:/run/x:name=h"),
         ] {
             let target: Target = text.parse().unwrap();
             assert_eq!(
@@ -326,6 +365,13 @@ mod tests {
             ("n=:22", "the host is missing before the port; did you mean localhost:22?"),
             ("localhost:0", "port 0 cannot be connected to"),
             ("1.2.3.256:80", "the host looks like an IP address but is not one"),
+            ("tls://h", "the port is missing; write HOST:PORT"),
+            ("tls:h", "at column 6: port: it is missing; write tcp:HOST:PORT"),
+            (
+                "n=hold:tls:h:1:pin=x",
+                "at column 20: pin: a pin is the SHA-256 hash of a public key, 64 hexadecimal digits",
+            ),
+            ("tls:h:1:keepalive=5", "keepalive has no effect: the target is not held; write hold: before it"),
             ("udp:h:80", FORMS),
             ("tcp:h", "at column 6: port: it is missing; write tcp:HOST:PORT"),
             ("n=tcp:h:0", "at column 9: port: port 0 cannot be connected to"),

@@ -3,7 +3,9 @@
 use super::cause::DownCause;
 use super::grid::{self, Cell};
 use super::reporter::{Event, Reporter, Summary, describe};
+use super::tls_facts;
 use super::track::Change;
+use crate::report::time_format::rfc3339;
 use crate::report::{HumanDuration, Palette, TextReporter};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -16,7 +18,8 @@ impl<W: Write + 'static> Reporter for TextReporter<W> {
 
     fn summary(&mut self, summary: &Summary<'_>) -> io::Result<()> {
         let headings = grid::headings(&self.palette);
-        let rows: Vec<_> = summary.rows.iter().map(|row| grid::cells(row, &self.palette)).collect();
+        let rows: Vec<_> =
+            summary.rows.iter().map(|row| grid::cells(row, summary.wall, &self.palette)).collect();
         let rows = || std::iter::once(&headings).chain(&rows);
         let widths = grid::widths(rows());
         let lines: String =
@@ -28,6 +31,7 @@ impl<W: Write + 'static> Reporter for TextReporter<W> {
 /// Formats an event as cells: state, description, and the previous state.
 pub(super) fn event_cells(event: &Event<'_>, palette: &Palette) -> [Cell; 3] {
     let (word, style) = match event.change {
+        change if change.is_warning() => ("warning  ", palette.unknown),
         change if change.is_up() => ("up     ", palette.good),
         change if change.is_unknown() => ("unknown  ", palette.unknown),
         _ => ("down   ", palette.bad),
@@ -44,7 +48,13 @@ pub(super) fn event_cells(event: &Event<'_>, palette: &Palette) -> [Cell; 3] {
 fn describe_change(event: &Event<'_>) -> (String, String) {
     match event.change {
         Change::Up { took, down_for, unknown_for } => {
-            (format!("connected in {}", HumanDuration(took)), previous_state(None, down_for, unknown_for))
+            let text = format!("connected in {}{}", HumanDuration(took), tls_text(event));
+            (text, previous_state(None, down_for, unknown_for))
+        }
+        Change::CertificateExpires { days, not_after } => {
+            let date = rfc3339(not_after);
+            let date = date.get(..DATE).unwrap_or_default();
+            (format!("the certificate expires in {}, on {date}", tls_facts::days(days)), String::new())
         }
         Change::Reconnected { after, idle, gap, count, .. } => {
             let idle = if idle { " idle" } else { "" };
@@ -56,7 +66,7 @@ fn describe_change(event: &Event<'_>) -> (String, String) {
             (text, if count > 1 { format!("; {count} times") } else { String::new() })
         }
         Change::StillUp { took: Some(took), up_for } => (
-            format!("still, connected in {}", HumanDuration(took)),
+            format!("still, connected in {}{}", HumanDuration(took), tls_text(event)),
             format!("; up for {}", HumanDuration(up_for)),
         ),
         Change::StillUp { took: None, up_for } => {
@@ -85,6 +95,16 @@ fn describe_change(event: &Event<'_>) -> (String, String) {
         }
     }
 }
+
+/// Describes the TLS of a connection, if it has any.
+fn tls_text(event: &Event<'_>) -> String {
+    let Some(facts) = event.tls else { return String::new() };
+    let left = facts.days_left(event.wall).map(|left| format!(", certificate for {}", tls_facts::days(left)));
+    format!(", TLS {}{}", facts.version, left.unwrap_or_default())
+}
+
+/// Length of a date, in front of the time.
+const DATE: usize = "2026-12-01".len();
 
 /// Describes the duration of the previous state. Empty for a first result.
 fn previous_state(up: Option<Duration>, down: Option<Duration>, unknown: Option<Duration>) -> String {

@@ -24,12 +24,17 @@ use std::time::SystemTime;
 ///   target is up. It has `after_s` (how long the old connection lasted), `idle` (whether no data
 ///   was received on it), `gap_ms` (from the close to the new connection), `took_ms` and `count`
 ///   (reconnects so far).
+/// - `certificate_expires`: the target is up, and its certificate expires soon. It has
+///   `certificate_days` and `not_after` (RFC 3339).
 /// - `summary`: one for each target. It has `state` (`up`, `down`, `unknown`), `reason` (unless up;
 ///   `null` before the first result), `lasted_s`, `uptime` (0 to 1 or `null`), `losses`,
 ///   `reconnects`, `connects`, `failures`, `median_ms` and `max_ms`. `median_ms` is the median of
 ///   the connect times in the last 64 results. If these hold no connect time (the connection is
 ///   held longer, or the target is down longer), it is the last connect time. `max_ms` is the
 ///   longest connect time. Both are `null` before the first connection.
+/// - For targets with TLS, `up`, `still_up` and `summary` also have `tls` (the version of the last
+///   connection, `1.2` or `1.3`) and `certificate_days` (whole days until the certificate expires,
+///   negative after that). A summary has them after the first connection.
 ///
 /// # Events of a feed reader
 /// Every object has `feed` (the URL), `name` if the feed has one, and `latency_ms`.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::monitor::grid::{self, Cell, Column};
+use crate::monitor::grid::{self, COLUMNS, Cell, Column};
 use crate::monitor::reporter::{Row, Summary};
 use crate::monitor::sparkline::sparkline;
 use crate::monitor::track::TargetState;
@@ -126,7 +126,7 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette, 
         });
     }
     let headings = grid::headings(palette);
-    let cells: Vec<_> = order.iter().map(|row| grid::cells(row, palette)).collect();
+    let cells: Vec<_> = order.iter().map(|row| grid::cells(row, summary.wall, palette)).collect();
     let (widths, curve) = layout(grid::widths(std::iter::once(&headings).chain(&cells)), columns);
     let mut heading = grid::row(&headings, &widths);
     if curve > 0 {
@@ -146,9 +146,10 @@ fn table(summary: &Summary<'_>, room: usize, columns: usize, palette: &Palette, 
 }
 
 /// Chooses the width of each column (0: hidden) and of the curve.
-fn layout(mut widths: [usize; 9], columns: usize) -> ([usize; 9], usize) {
-    let total =
-        |widths: &[usize; 9]| widths.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>();
+fn layout(mut widths: [usize; COLUMNS], columns: usize) -> ([usize; COLUMNS], usize) {
+    let total = |widths: &[usize; COLUMNS]| {
+        widths.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>()
+    };
     // A long name would push out all other columns: its width is limited to a share unless there is
     // room.
     let name = widths[0];
@@ -171,19 +172,21 @@ fn layout(mut widths: [usize; 9], columns: usize) -> ([usize; 9], usize) {
     let over = total(&widths).saturating_sub(columns);
     widths[1] = widths[1].saturating_sub(over);
     if total(&widths) > columns {
-        widths = [columns.saturating_sub(2), 0, 0, 0, 0, 0, 0, 0, 0];
+        widths = [0; COLUMNS];
+        widths[0] = columns.saturating_sub(2);
     }
     let left = columns.saturating_sub(total(&widths) + 4);
     (widths, if left < MIN_CURVE { 0 } else { left.min(MAX_CURVE) })
 }
 
 /// Columns that a narrow terminal omits, in order of removal.
-const OPTIONAL_COLUMNS: [Column; 7] = [
+const OPTIONAL_COLUMNS: [Column; 8] = [
     Column::Connects,
     Column::Longest,
     Column::Reconnects,
     Column::Losses,
     Column::Uptime,
+    Column::Certificate,
     Column::Median,
     Column::Since,
 ];

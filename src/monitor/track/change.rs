@@ -1,7 +1,7 @@
 //! The effect of a result on the state of its target.
 
 use super::DownCause;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The effect of a result on the state of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +80,31 @@ pub enum Change {
         /// How long the target has been unknown.
         unknown_for: Duration,
     },
+    /// The target is up, and its certificate expires within
+    /// [`certificate_warning`](crate::monitor::MonitorSettings::certificate_warning).
+    CertificateExpires {
+        /// Number of whole days left. Negative after the end.
+        days: i64,
+        /// The end of the certificate's validity.
+        not_after: SystemTime,
+    },
 }
 
 impl Change {
+    /// Whether this is a warning about the target's certificate. The state is unchanged.
+    pub fn is_warning(&self) -> bool {
+        matches!(self, Change::CertificateExpires { .. })
+    }
+
     /// Whether the target is up after this change.
     pub fn is_up(&self) -> bool {
-        matches!(self, Change::Up { .. } | Change::StillUp { .. } | Change::Reconnected { .. })
+        matches!(
+            self,
+            Change::Up { .. }
+                | Change::StillUp { .. }
+                | Change::Reconnected { .. }
+                | Change::CertificateExpires { .. }
+        )
     }
 
     /// Whether the target is unknown after this change.
@@ -97,7 +116,10 @@ impl Change {
     /// down, or the first reconnection.
     pub(in crate::monitor) fn is_news(&self) -> bool {
         match self {
-            Change::Up { .. } | Change::Down { .. } | Change::Unknown { .. } => true,
+            Change::Up { .. }
+            | Change::Down { .. }
+            | Change::Unknown { .. }
+            | Change::CertificateExpires { .. } => true,
             Change::StillDown { new_cause, .. } => *new_cause,
             Change::Reconnected { count, .. } => *count == 1,
             Change::StillUp { .. } | Change::StillUnknown { .. } => false,
