@@ -1,8 +1,9 @@
-//! The `twistor` command: `echo`, `load`, `monitor`, `traffic`, `demo`, `dig`, `get` and `serve`.
+//! The `twistor` command: `echo`, `load`, `monitor`, `traffic`, `demo`, `dig`, `get`, `serve` and
+//! `cert`.
 //!
 //! Exit codes: 0 for success (also if the reader of the output goes away), 1 for failure, 2 for bad
-//! usage. `echo` with several processes keeps the exit code of one that died. `dig` and
-//! `get` have 9 for no answer.
+//! usage. `echo` with several processes keeps the exit code of one that died. `dig`, `get` and
+//! `cert` have 9 for no answer.
 //!
 //! The first SIGINT or SIGTERM ends a command gracefully. The second one ends it at once: the
 //! process dies by the signal, which a shell shows as 130 or 143. The live table restores the
@@ -11,6 +12,7 @@
 //! An error is one line on stderr. Log records go to stderr as configured by `RUST_LOG`. By default
 //! these are errors, and the warnings of `monitor` and `traffic` about local trouble.
 
+mod cert;
 mod client_options;
 mod demo;
 mod dig;
@@ -70,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Dig(dig) => dig.run(),
         Command::Serve(serve) => serve.run(),
         Command::Get(get) => get.run(),
+        Command::Cert(cert) => cert.run(),
     };
     // Also writes what was queued before a panic.
     let result = panic::catch_unwind(AssertUnwindSafe(run));
@@ -100,7 +103,7 @@ fn answer(outcome: Outcome) -> ExitCode {
 }
 
 /// Watch networks by the connections they hold, read feeds, echo bytes, put load on servers, ask
-/// DNS, make HTTP requests, serve files.
+/// DNS, make HTTP requests, serve files, look at certificates.
 #[derive(Debug, Parser)]
 #[command(name = "twistor", version, after_help = AFTER_HELP)]
 struct Arguments {
@@ -156,6 +159,7 @@ enum Command {
     Dig(dig::Dig),
     Serve(serve::Serve),
     Get(get::Get),
+    Cert(cert::Cert),
 }
 
 /// The reason why the command failed.
@@ -235,7 +239,7 @@ fn print_error(what: &impl fmt::Display) {
 
 const USAGE: u8 = 2;
 /// The default of `RUST_LOG`.
-const LOGGED: &str = "error,twistor::monitor=warn,twistor::traffic=warn";
+const LOGGED: &str = "error,twistor::monitor=warn,twistor::tls=warn,twistor::traffic=warn";
 /// The exit code of any Rust program after a panic.
 const PANICKED: u8 = 101;
 
@@ -251,6 +255,7 @@ Examples:
   twistor load tcp:127.0.0.1:7007 --connections 64 --for 5s
   twistor dig example.org MX
   twistor get -v https://example.org/
+  twistor cert example.org
 
 Each command explains itself: twistor monitor --help.
 Exit codes: 0 success, 1 failure, 2 bad usage; a second SIGINT or SIGTERM ends a command at once (130, 143).";

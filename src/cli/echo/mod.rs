@@ -4,10 +4,11 @@ mod processes;
 
 use self::processes::LISTENING;
 use super::{Failure, Outcome, number, output, parent_pipe, span, writer};
-use crate::endpoint::{ParseError, Registry};
+use crate::endpoint::{ParseError, Registry, ServerEndpoint};
 use crate::escape::Escaped;
 use crate::net::system;
 use crate::policy::EchoGuard;
+use crate::tls::{ServerOptions, TlsServerText};
 use crate::{
     Address, ConnectUdp, DatagramProtocol, DatagramTransport, ListenTcp, ListenUdp, Phase, Protocol, Reactor,
     RemoteHandle, Settings, SystemEvent, Transport,
@@ -39,10 +40,13 @@ Examples:
   twistor echo --listen tcp:7007 --spin 50us
   twistor echo --listen tcp:7007:interface=127.0.0.1:backlog=50 --listen udp:7007
   twistor echo --listen unix:/run/echo.sock:mode=660
+  twistor echo --listen tls:7443:cert=chain.pem:key=key.pem
 
 Endpoints: tcp:PORT, tcp:IP:PORT, IP:PORT, tcp6:PORT, udp:PORT, udp:IP:PORT, unix:PATH, unix:@NAME,
 fd:NUMBER, systemd:name=NAME, each with further key=value arguments after colons (tcp:7007:backlog=50);
-haproxy:ENDPOINT for any of them but udp, such as haproxy:tcp:7007 or haproxy:tcp:127.0.0.1:7007.
+haproxy:ENDPOINT for any of them but udp, such as haproxy:tcp:7007 or haproxy:tcp:127.0.0.1:7007;
+tls:ENDPOINT for any of them but udp, with cert=PATH:key=PATH at the end. Certificates are read again when
+their files change.
 
 Exit codes: 0 ended by a signal, 1 an endpoint cannot be listened on, 2 bad usage;
 with --processes, if one of them died before: its exit code, or 128 plus the
@@ -155,7 +159,7 @@ impl Echo {
         };
         let outcome = match result {
             Ok(()) => {
-                let addresses = real.iter().map(|(_, address)| address.clone()).collect::<Vec<_>>();
+                let addresses = real.iter().map(|(spec, address)| spec.line(address)).collect::<Vec<_>>();
                 let ready = self.part.is_some();
                 // A reader may send a signal at once, so print only when the signal handlers are
                 // installed.
@@ -192,17 +196,11 @@ impl Echo {
 }
 
 /// Prints the addresses that are listened on.
-fn print_addresses(addresses: &[Address], ready: bool) {
+fn print_addresses(addresses: &[String], ready: bool) {
     let mut out = writer::stdout();
     for address in addresses {
         // A closed stdout is ignored.
-        let _ = match address {
-            Address::Tcp(address) => writeln!(out, "{LISTENING}tcp:{address}"),
-            Address::Udp(address) => writeln!(out, "{LISTENING}udp:{address}"),
-            Address::Unix(address) => writeln!(out, "{LISTENING}unix:{address}"),
-            // A pipe is never listened on.
-            Address::Pipe => Ok(()),
-        };
+        let _ = writeln!(out, "{LISTENING}{address}");
     }
     if ready {
         let _ = writeln!(out, "{}", processes::READY);
@@ -277,6 +275,8 @@ enum ListenSpec {
     Tcp(ListenTcp),
     /// The flag turns on the guard against other echo servers.
     Udp(ListenUdp, bool),
+    /// TCP with TLS.
+    Tls(ListenTcp, ServerOptions),
     /// The text of another endpoint. It cannot be bound twice, but possibly inherited twice.
     Other(String),
 }
@@ -308,6 +308,14 @@ impl ListenSpec {
         }
         let endpoint = registry.server_from_argument(text).map_err(bad)?;
         let endpoint: &dyn Any = &*endpoint;
+        if let Some(tls) = endpoint.downcast_ref::<TlsServerText>() {
+            let inner: &dyn Any = tls.inner();
+            if let Some(listen) = inner.downcast_ref::<ListenTcp>() {
+                let reuse_port = listen.reuse_port || shared;
+                let listen = ListenTcp { reuse_port, ..listen.clone() };
+                return Ok(ListenSpec::Tls(listen, tls.options().clone()));
+            }
+        }
         match endpoint.downcast_ref::<ListenTcp>() {
             Some(listen) => {
                 let reuse_port = listen.reuse_port || shared;
@@ -316,20 +324,33 @@ impl ListenSpec {
             // Each process can use an inherited descriptor, but only one gets those passed by
             // systemd. Other endpoints would be bound twice.
             None if sharers == Sharers::Processes && !text.starts_with("fd:") => {
-                Err(unfit(text, "processes can share tcp, udp and fd: leave --processes out"))
+                Err(unfit(text, "processes can share tcp, tls over tcp, udp and fd: leave --processes out"))
             }
-            None if shared && !["fd:", "systemd:"].iter().any(|kind| text.starts_with(kind)) => {
-                Err(unfit(text, "workers can share tcp, udp, fd and systemd: leave --workers out"))
-            }
+            None if shared && !["fd:", "systemd:"].iter().any(|kind| text.starts_with(kind)) => Err(unfit(
+                text,
+                "workers can share tcp, tls over tcp, udp, fd and systemd: leave --workers out",
+            )),
             None => Ok(ListenSpec::Other(text.to_owned())),
         }
+    }
+
+    /// The endpoint for the line that is printed.
+    fn line(&self, address: &Address) -> String {
+        let kind = match (self, address) {
+            (ListenSpec::Tls(..), _) => "tls",
+            (_, Address::Tcp(_)) => "tcp",
+            (_, Address::Udp(_)) => "udp",
+            (_, Address::Unix(_)) => "unix",
+            (_, Address::Pipe) => "pipe",
+        };
+        format!("{kind}:{address}")
     }
 
     /// Takes the port from the line that the first process printed.
     fn set_address_from(&mut self, line: &str) {
         let address = line.split_once(':').and_then(|(_, address)| address.parse::<SocketAddr>().ok());
         match (self, address) {
-            (ListenSpec::Tcp(listen), Some(address)) => listen.address = address,
+            (ListenSpec::Tcp(listen) | ListenSpec::Tls(listen, _), Some(address)) => listen.address = address,
             (ListenSpec::Udp(listen, _), Some(address)) => listen.address = address,
             _ => {}
         }
@@ -342,6 +363,12 @@ impl ListenSpec {
                 let address = reactor.listen_tcp(listen.clone(), || Bytes)?.address().clone();
                 let real = address.socket_address().unwrap_or(listen.address);
                 Ok((ListenSpec::Tcp(ListenTcp { address: real, ..listen.clone() }), address))
+            }
+            ListenSpec::Tls(listen, options) => {
+                let endpoint = TlsServerText::new(Box::new(listen.clone()), options.clone());
+                let address = endpoint.listen(reactor, Box::new(|| Bytes))?.address().clone();
+                let real = address.socket_address().unwrap_or(listen.address);
+                Ok((ListenSpec::Tls(ListenTcp { address: real, ..listen.clone() }, options.clone()), address))
             }
             ListenSpec::Udp(listen, guarded) => {
                 let guard = guarded.then(EchoGuard::new);
