@@ -3,6 +3,8 @@
 
 #[path = "../support/modules.rs"]
 mod modules;
+#[path = "../support/place/mod.rs"]
+mod place;
 #[path = "../support/world/mod.rs"]
 mod world;
 
@@ -13,7 +15,6 @@ mod disk_in_hand;
 mod locking;
 mod log;
 mod operations;
-mod place;
 mod slow_disk;
 mod stopping;
 mod three_forms;

@@ -1,4 +1,5 @@
 //! A folder for the files of a promise, on the disk of its back end.
+#![allow(dead_code, reason = "each promise uses its share")]
 
 use std::fs;
 use std::path::PathBuf;
