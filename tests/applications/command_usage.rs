@@ -111,7 +111,7 @@ fn a_bad_argument_is_named_on_one_line() {
         (&["echo", "--listen", ":80"], "column 1"),
         (&["echo", "--listen", "tcpp:80"], "did you mean tcp?"),
         (&["echo", "--listen", ""], "at column 1: it is empty; known are: fd, haproxy"),
-        (&["echo", "--listen", "x"], "known are: fd, haproxy, systemd, tcp, tcp6, udp, unix"),
+        (&["echo", "--listen", "x"], "known are: fd, haproxy, systemd, tcp, tcp6, tls, udp, unix"),
         (&["echo", "--listen", "udp"], "write udp:PORT or udp:IP:PORT"),
         (&["echo", "--listen", "upd:7"], "did you mean udp?"),
         (&["echo", "--listen", "7007"], "did you mean tcp:7007?"),
@@ -129,8 +129,14 @@ fn a_bad_argument_is_named_on_one_line() {
         ),
         (&["echo", "--listen", "unix:"], "column 6: path: the path of the socket is empty"),
         (&["echo", "--listen", "unix:/run/x:mode=999"], "column 18: mode"),
-        (&["echo", "--listen", "unix:@x", "--workers", "2"], "workers can share tcp, udp, fd and systemd"),
-        (&["echo", "--listen", "unix:@x", "--processes", "2"], "processes can share tcp, udp and fd"),
+        (
+            &["echo", "--listen", "unix:@x", "--workers", "2"],
+            "workers can share tcp, tls over tcp, udp, fd and systemd",
+        ),
+        (
+            &["echo", "--listen", "unix:@x", "--processes", "2"],
+            "processes can share tcp, tls over tcp, udp and fd",
+        ),
         (&["echo", "--listen", "systemd:name=web", "--processes", "2"], "leave --processes out"),
         (&["echo", "--listen", "tcp:127.0.0.1:0", "--processes", "0"], "--processes"),
         (&["echo", "--listen", "udp:localhost"], "localhost"),
@@ -480,7 +486,7 @@ fn an_option_that_has_an_effect_is_taken() {
 #[test]
 fn the_chapter_on_commands_has_every_option() {
     let chapter = include_str!("../../src/guide/commands.md");
-    for command in ["demo", "monitor", "traffic", "echo", "load", "dig"] {
+    for command in ["demo", "monitor", "traffic", "echo", "load", "dig", "cert"] {
         let section = chapter.split("\n# ").find(|section| section.starts_with(&format!("{command}\n")));
         // The first column of its tables.
         let rows = section.unwrap().lines().filter(|line| line.starts_with("| `-"));
