@@ -37,8 +37,8 @@
 //! so an IPv6 address in a value needs no escapes: `tcp:8080:interface=::1:backlog=50`. As a
 //! positional argument it is written in brackets: `tcp:[::1]:80`.
 //!
-//! Parsing opens nothing. The files of `tls` are read when the endpoint listens, or connects for the
-//! first time; a server reads certificates again when their files change.
+//! Parsing opens nothing. The files of `tls` are read when the endpoint listens, or connects for
+//! the first time; a server reads certificates again when their files change.
 //!
 //! Every error is a [`ParseError`], which names the argument and its position. A [`Registry`] holds
 //! the known kinds of endpoints and accepts further kinds.

@@ -195,8 +195,8 @@ fn register<E: ?Sized>(kinds: &mut Kinds<E>, prefix: String, parser: Parser<E>) 
 }
 
 impl Registry {
-    /// Creates a registry with the kinds of this layer. `Registry::default` adds those of the layers
-    /// above.
+    /// Creates a registry with the kinds of this layer. `Registry::default` adds those of the
+    /// layers above.
     pub(crate) fn of_sockets() -> Registry {
         let mut registry = Registry::empty();
         registry.register_server("tcp", |arguments, _| Ok(Box::new(tcp::server(arguments)?)));

@@ -167,7 +167,7 @@ fn part(text: &[u8], (start, end): (u32, u32)) -> &[u8] {
     text.get(start as usize..end as usize).unwrap_or_default()
 }
 
-/// Equal if the fields are, whatever the buffers hold.
+/// Equal if the fields are. Other contents of the buffers are not compared.
 impl PartialEq for Headers {
     fn eq(&self, other: &Headers) -> bool {
         self.iter().eq(other.iter())

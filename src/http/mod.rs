@@ -37,8 +37,8 @@
 //!
 //! # HTTP/1.1 only
 //!
-//! HTTP/2 and HTTP/3 are not supported, by decision: feeds and probes are one request at a time, for
-//! which they save nothing, and their state machines are several times the size of this module.
+//! HTTP/2 and HTTP/3 are not supported, by decision: feeds and probes are one request at a time,
+//! for which they save nothing, and their state machines are several times the size of this module.
 //! Every public server speaks HTTP/1.1.
 //!
 //! Reading order: [`Client`] with [`Call`] and [`FetchResult`], [`ClientSettings`], [`StreamEvent`]

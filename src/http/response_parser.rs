@@ -64,7 +64,7 @@ impl ResponseParser {
     }
 
     /// Sets the method of the request that the next response belongs to. A response to HEAD has no
-    /// body, whatever its headers say. Default: a method whose responses have a body.
+    /// body, even if its headers announce one. Default: a method whose responses have a body.
     pub fn expect(&mut self, method: &Method) {
         self.asked = if *method == Method::HEAD { Asked::Head } else { Asked::Other };
     }

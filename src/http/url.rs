@@ -323,7 +323,7 @@ impl From<&Url> for Url {
     }
 }
 
-/// For functions that take whatever becomes a URL, among them a URL itself.
+/// For functions that take any value that converts to a URL, a URL included.
 impl From<std::convert::Infallible> for UrlError {
     fn from(never: std::convert::Infallible) -> UrlError {
         match never {}

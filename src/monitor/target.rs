@@ -93,7 +93,8 @@ impl Target {
         }
     }
 
-    /// Returns `hold://HOST:PORT`, `tcp://HOST:PORT`, `tls://HOST:PORT` or the endpoint, as it was given.
+    /// Returns `hold://HOST:PORT`, `tcp://HOST:PORT`, `tls://HOST:PORT` or the endpoint, as it was
+    /// given.
     pub fn url(&self) -> &str {
         &self.text[usize::from(self.url)..]
     }

@@ -275,8 +275,8 @@ pub(crate) trait Net {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Reads a whole file of certificates or keys, and blocks meanwhile: for an endpoint that has to
-    /// report an error at once.
+    /// Reads a whole file of certificates or keys, and blocks meanwhile: for an endpoint that has
+    /// to report an error at once.
     #[cfg(feature = "tls-no-provider")]
     fn read_credentials(&mut self, path: &std::path::Path) -> io::Result<Vec<u8>> {
         files::blocking::read_credentials(path)

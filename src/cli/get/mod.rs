@@ -22,8 +22,8 @@ use std::time::Duration;
 
 /// Make an HTTP request.
 ///
-/// The body goes to stdout as it arrives: as it is into a pipe or a file, escaped on a terminal. The
-/// heads, and the time that each phase took, go to stderr with -v, and if stdout is a terminal.
+/// The body goes to stdout as it arrives: as it is into a pipe or a file, escaped on a terminal.
+/// The heads, and the time that each phase took, go to stderr with -v, and if stdout is a terminal.
 ///
 /// HTTP/1.1 only. A compressed body is decompressed.
 #[derive(Debug, Args)]
@@ -245,8 +245,8 @@ fn start(
                 }
                 return;
             }
-            // Blocks while the reader of the pipe does not read: nothing else is to be done, and then
-            // the server waits too. The queue of other commands would drop lines.
+            // Blocks while the reader of the pipe does not read: nothing else is to be done, and
+            // then the server waits too. The queue of other commands would drop lines.
             let mut out = io::stdout().lock();
             let written = match on_terminal {
                 true => write!(out, "{}", report::OnTerminal(piece)),

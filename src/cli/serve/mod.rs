@@ -17,7 +17,7 @@ use std::rc::Rc;
 /// Serve the files of a directory over HTTP.
 ///
 /// Prints "serving DIR at URL" for each endpoint when all are ready. Nothing outside of DIR is
-/// served, whatever the path or a symbolic link says. A directory is answered with its index.html,
+/// served, for any path and any symbolic link. A directory is answered with its index.html,
 /// or with a page that lists it. Names that begin with a dot are hidden.
 ///
 /// SIGINT or SIGTERM ends it: requests in progress are finished, for at most 5 s.

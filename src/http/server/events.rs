@@ -113,7 +113,7 @@ impl EventSource {
     }
 
     /// Creates a source with these limits on the queue of each reader: a number of events and
-    /// their bytes. The newest event is kept, whatever its length.
+    /// their bytes. The newest event is kept, also if it alone is too long.
     pub fn with_queue(max_events: usize, max_bytes: usize) -> EventSource {
         let source = Source { readers: Vec::new(), max_events: max_events.max(1), max_bytes, dropped: 0 };
         EventSource { state: Rc::new(RefCell::new(source)) }

@@ -88,7 +88,7 @@ impl Default for SiteLimits {
 }
 
 impl SiteLimits {
-    /// The limits of a chunked body of which so many bytes may still come.
+    /// The limits of a chunked body of at most this number of bytes.
     pub(super) fn of_chunks(&self, remaining: usize) -> Limits {
         Limits {
             line: self.max_line,

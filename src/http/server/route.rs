@@ -11,8 +11,8 @@ use super::request::Request;
 /// A method, a pattern of paths, and the handler of their requests.
 ///
 /// A pattern consists of literal segments, of `{name}` for one segment, and of `{*name}` at the end
-/// for all further ones. Values are percent-decoded: [`Request::parameter`]. Literal paths go before
-/// patterns, and patterns in the order in which they were added.
+/// for all further ones. Values are percent-decoded: [`Request::parameter`]. Literal paths go
+/// before patterns, and patterns in the order in which they were added.
 ///
 /// ```
 /// use twistor::http::server::{Response, Route, Site};
@@ -77,8 +77,8 @@ impl Route {
         Route::of(Method::One(method.to_owned()), pattern, Handler::Whole(Rc::new(RefCell::new(handler))))
     }
 
-    /// Creates a route whose handler returns a future, which runs as a task. The closure takes out of
-    /// the request what the future needs. The time limit is that of all answers:
+    /// Creates a route whose handler returns a future, which runs as a task. The closure takes out
+    /// of the request what the future needs. The time limit is that of all answers:
     /// [`SiteLimits::response_timeout`](super::SiteLimits::response_timeout).
     ///
     /// ```

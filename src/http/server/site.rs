@@ -187,9 +187,9 @@ impl Site {
         self.resource(&pattern, files)
     }
 
-    /// Compresses text with gzip for clients that accept it, if the body is between 1 KiB and 128 KiB
-    /// and written as a whole. This takes CPU time on the loop: about a millisecond for the longest.
-    /// Needs the feature `gzip`, and is ignored without it. Default: off.
+    /// Compresses text with gzip for clients that accept it, if the body is between 1 KiB and 128
+    /// KiB and written as a whole. This takes CPU time on the loop: about a millisecond for the
+    /// longest. Needs the feature `gzip`, and is ignored without it. Default: off.
     pub fn gzip(mut self, on: bool) -> Site {
         self.parts.gzip = on;
         self

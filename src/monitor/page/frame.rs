@@ -234,7 +234,8 @@ pub(super) mod tests {
     }
 
     pub(in crate::monitor::page) fn summary(targets: &[(Target, TargetTracker)], last: bool) -> Summary<'_> {
-        let rows = targets.iter().map(|(target, track)| Row { target, track, now: at(11) }).collect();
+        let rows =
+            targets.iter().map(|(target, track)| Row { target, track, now: at(11), tls: None }).collect();
         Summary { wall: SystemTime::UNIX_EPOCH, rows, last }
     }
 

@@ -165,7 +165,8 @@ mod tests {
                 let mut page = page((columns, rows));
                 let change = Change::Up { took: MS, down_for: None, unknown_for: None };
                 for (target, _) in targets.iter().take(6) {
-                    let event = Event { wall: SystemTime::UNIX_EPOCH, target, change, reason: None };
+                    let event =
+                        Event { wall: SystemTime::UNIX_EPOCH, target, change, reason: None, tls: None };
                     page.event(&event).unwrap();
                 }
                 let lines = frame((columns, rows), &targets, page.news.make_contiguous());

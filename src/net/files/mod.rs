@@ -30,9 +30,9 @@ pub(crate) trait Disk {
     /// Opens a file. Does not block on a FIFO or a device. A directory can be opened for reading.
     fn open(&mut self, path: &Path, how: OpenFile) -> io::Result<FileNumber>;
 
-    /// Opens a file or a directory for reading. `path` is relative to the directory `root`, and leads
-    /// out of it neither by `..` nor by a symbolic link: that fails with EXDEV. Absolute links are
-    /// refused, wherever they lead.
+    /// Opens a file or a directory for reading. `path` is relative to the directory `root`, and
+    /// leads out of it neither by `..` nor by a symbolic link: that fails with EXDEV. Absolute
+    /// links are refused, wherever they lead.
     fn open_beneath(&mut self, root: &Path, path: &Path) -> io::Result<FileNumber>;
 
     /// Closes a file and releases its lock.

@@ -158,12 +158,12 @@ pub fn open(path: impl Into<PathBuf>) -> FileOperation<ReadFile> {
     })
 }
 
-/// Opens a file beneath the directory `root` for reading. `path` is relative to it. Nothing outside of
-/// `root` is opened, whatever `..` or symbolic links the path has: that fails with EXDEV. Absolute
-/// links fail, too, and relative ones are followed within `root`. For paths from outside.
+/// Opens a file beneath the directory `root` for reading. `path` is relative to it. Nothing outside
+/// of `root` is opened, not by `..` nor by symbolic links: that fails with EXDEV.
+/// Absolute links fail, too, and relative ones are followed within `root`. For paths from outside.
 ///
-/// Linux checks it in the kernel (`openat2`, since 5.6). Elsewhere the real path is checked before the
-/// file is opened, so others must not be able to change links in the directory.
+/// Linux checks it in the kernel (`openat2`, since 5.6). Elsewhere the real path is checked before
+/// the file is opened, so others must not be able to change links in the directory.
 pub fn open_beneath(root: impl Into<PathBuf>, path: impl Into<PathBuf>) -> FileOperation<ReadFile> {
     let (root, path) = (root.into(), path.into());
     let whole = root.join(&path);
@@ -177,8 +177,8 @@ pub fn open_beneath(root: impl Into<PathBuf>, path: impl Into<PathBuf>) -> FileO
 }
 
 /// Lists a directory beneath `root`, sorted by name, with the metadata of its entries. As
-/// [`open_beneath`], it opens nothing outside of `root`. Symbolic links in the directory are listed as
-/// such. The limit is 10,000 entries.
+/// [`open_beneath`], it opens nothing outside of `root`. Symbolic links in the directory are listed
+/// as such. The limit is 10,000 entries.
 pub fn list_beneath(
     root: impl Into<PathBuf>,
     path: impl Into<PathBuf>,

@@ -31,7 +31,7 @@ pub(super) struct Framer {
 }
 
 enum Form {
-    /// So many bytes are missing.
+    /// The number of bytes that are missing.
     Length(u64),
     Chunked,
     UntilClose,

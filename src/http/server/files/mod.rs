@@ -28,7 +28,7 @@ use crate::{Reactor, escape::Escaped};
 /// `Last-Modified`, `ETag`, conditional requests and one range. Files are opened and read on the
 /// threads of the reactor for files, one piece ahead.
 ///
-/// Nothing outside of the directory is served, whatever the path or a symbolic link says
+/// Nothing outside of the directory is served, for any path and any symbolic link
 /// ([`open_beneath`](crate::files::open_beneath)). Names that begin with a dot are hidden.
 ///
 /// ```
