@@ -32,7 +32,7 @@
 //!  cli                the twistor command                                     feature cli
 //!  monitor, traffic   probes, states, reports; JSON feeds                     monitor
 //!  load               load on echo servers, latencies                         load
-//!  http               an HTTP/1.1 response reader, a keep-alive client        http
+//!  http               an HTTP/1.1 client, and a server of routes and files     http
 //!  tls                TLS as a layer of a connection                          tls
 //!  dns                a caching stub resolver, queries of any type            dns
 //!  ─────────────────────────────────────────────────────────────────────────────────────

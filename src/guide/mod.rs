@@ -35,6 +35,10 @@ pub mod tls {}
 #[doc = include_str!("several_cores.md")]
 pub mod several_cores {}
 
+#[cfg(feature = "http")]
+#[doc = include_str!("http.md")]
+pub mod http {}
+
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 

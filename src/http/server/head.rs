@@ -305,7 +305,7 @@ fn is_authority(text: &[u8]) -> bool {
         }
         _ => text.split_at(memchr(b':', text).unwrap_or(text.len())),
     };
-    let named = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    let named = |byte: &u8| HOST_BYTES[usize::from(*byte)];
     let host_ok = host.starts_with(b"[") || !host.is_empty() && host.iter().all(named);
     let port_ok = match port {
         [] | [b':'] => true,
@@ -317,6 +317,19 @@ fn is_authority(text: &[u8]) -> bool {
     };
     host_ok && port_ok
 }
+
+/// Bytes of a registered name (RFC 3986, 3.2.2): a look-up in a table, as each request has one.
+const HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = matches!(byte as u8,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$'
+            | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=');
+        byte += 1;
+    }
+    table
+};
 
 /// Whether this is a `tchar` (RFC 9110, 5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {

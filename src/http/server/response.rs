@@ -81,10 +81,13 @@ impl Response {
     }
 
     fn of_text(content_type: &'static str, text: Cow<'static, str>) -> Response {
-        match text {
-            Cow::Borrowed(text) => Response::bytes(content_type, text.as_bytes()),
-            Cow::Owned(text) => Response::bytes(content_type, text.into_bytes()),
-        }
+        let bytes = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        // The types of this file are valid.
+        let content_type = Cow::Borrowed(content_type);
+        Response { content_type, body: Body::Bytes(bytes), ..Response::new(200) }
     }
 
     /// Creates a response of bytes with a media type.
