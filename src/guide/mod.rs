@@ -9,6 +9,7 @@
 //! | [`embedding`] | a reactor inside another event loop; descriptors of other code |
 //! | [`tls`] | certificates, choices of the handshake, STARTTLS, tests |
 //! | [`several_cores`] | several reactors: one port, calls between threads |
+//! | `http` | the HTTP server: routes, bodies, limits, stops (feature `http`) |
 //! | [`testing`] | tests of protocols: test doubles, simulated networks, many seeds |
 //! | [`internals`] | how the loop works, drawn with the files on each path |
 //! | [`performance`] | measurements, and the commands that made them |

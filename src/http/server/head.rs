@@ -305,6 +305,7 @@ fn is_authority(text: &[u8]) -> bool {
         }
         _ => text.split_at(memchr(b':', text).unwrap_or(text.len())),
     };
+    // The table has an entry for each byte.
     let named = |byte: &u8| HOST_BYTES[usize::from(*byte)];
     let host_ok = host.starts_with(b"[") || !host.is_empty() && host.iter().all(named);
     let port_ok = match port {
