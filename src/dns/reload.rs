@@ -167,9 +167,16 @@ fn read_changed(config: &Mutex<SystemConfig>, first: bool) -> Option<Contents> {
         if !config.has_changed(file, stamp) {
             continue;
         }
+        let bytes = stamp.map(|_| read_config(path, file.max_size() as u64));
+        let (stamp, bytes) = match bytes {
+            Some(Ok(bytes)) => (stamp, bytes),
+            // Without descriptors, for example. The file is read at the next look.
+            Some(Err(_)) if !first => continue,
+            // A file that cannot be read is a missing file, as for glibc. It has no stamp, so that
+            // the next look reads it.
+            Some(Err(_)) | None => (None, Vec::new()),
+        };
         changed = true;
-        // A file that cannot be read is a missing file, as for glibc.
-        let bytes = read_config(path, file.max_size() as u64).unwrap_or_default();
         config.reload(file, stamp, &bytes, |name| interface_index(name).ok());
     }
     let host_name = changed.then(host_name)?;

@@ -143,7 +143,7 @@ fn a_lookup_without_free_descriptors_fails_alone() {
             let record = Record::new();
             let all = exhaust();
             let client = once(Recorder::new(&record), &record);
-            let id = reactor.connect_tcp("twistor.invalid:80", client).unwrap();
+            let id = reactor.connect_tcp("twistor.test:80", client).unwrap();
             world.run_until(&mut reactor, "the failure", |reactor| reactor.connector(id).is_none());
             assert_eq!(record.events(), ["started", "connecting", "failed LookupFailed", "stopped"]);
             drop(all);

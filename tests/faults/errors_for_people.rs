@@ -53,6 +53,7 @@ fn all() -> BTreeSet<&'static str> {
         travels::<deferred::QueueOverflow<u8>>(),
         travels::<deferred::QueueUnderflow>(),
         travels::<twistor::endpoint::ParseError>(),
+        travels::<twistor::dns::DnsError>(),
         travels::<framing::DelimiterInLine>(),
         travels::<framing::LineTooLong>(),
         travels::<framing::MessageError<framing::LineTooLong>>(),
