@@ -103,6 +103,32 @@ fn appends_that_wait_are_written_at_a_stop() {
 }
 
 #[test]
+fn a_file_is_closed_after_the_appends_that_a_stop_has_left() {
+    for seed in 0..50 {
+        let mut simulation = Simulation::new(seed);
+        let host = simulation.host("host");
+        let opened = |reactor: &mut Reactor, file: Result<AppendFile, FileError>| {
+            let file = file.unwrap();
+            for number in 0..20 {
+                // A sync between two appends may end a batch.
+                file.append(format!("{number} ")).start(reactor, |_, _| {}).unwrap();
+                file.sync().start(reactor, |_, _| {}).unwrap();
+            }
+            let late = file.clone();
+            reactor.call_later(Duration::from_micros(200), move |reactor| {
+                late.append("late").start(reactor, |_, _| {}).unwrap();
+                reactor.stop();
+            });
+        };
+        files::append_to("/log").start(simulation.reactor(host), opened).unwrap();
+        simulation.run_until(|simulation| simulation.reactor_ref(host).is_none()).unwrap();
+        let expected: String =
+            (0..20).map(|number| format!("{number} ")).chain(["late".to_owned()]).collect();
+        assert_eq!(simulation.disk(host).read("/log").unwrap(), expected.as_bytes(), "seed {seed}");
+    }
+}
+
+#[test]
 fn deferreds_and_futures_are_told_of_the_stop() {
     let mut simulation = Simulation::new(1);
     let host = simulation.host("host");

@@ -60,7 +60,9 @@ pub struct AppendFile {
 impl AppendFile {
     pub(super) fn new(open: Rc<OpenHandle>, metadata: Metadata, max_queued: usize) -> AppendFile {
         let queue = LaneQueue::new(open.file(), metadata.length);
-        let lane = Lane { open, queue: Arc::new(Mutex::new(queue)), max_queued };
+        let queue = Arc::new(Mutex::new(queue));
+        open.set_queue(&queue);
+        let lane = Lane { open, queue, max_queued };
         AppendFile { lane: Rc::new(lane), metadata }
     }
 

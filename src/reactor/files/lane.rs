@@ -18,6 +18,8 @@ pub(in crate::reactor) enum LaneOp {
     Append(Vec<u8>, Reporter),
     Sync(Reporter),
     Truncate(u64, Reporter),
+    /// The last operation.
+    Close,
 }
 
 /// Operations that wait.
@@ -55,8 +57,11 @@ impl LaneQueue {
     /// Empties the queue of a job that could not be started.
     pub(super) fn fail(&mut self, fault: &FileFault) -> Vec<(Reporter, FileFault)> {
         (self.busy, self.queued) = (false, 0);
-        let reporters = self.waiting.drain(..).map(|operation| match operation {
-            LaneOp::Append(_, reporter) | LaneOp::Sync(reporter) | LaneOp::Truncate(_, reporter) => reporter,
+        let reporters = self.waiting.drain(..).filter_map(|operation| match operation {
+            LaneOp::Append(_, reporter) | LaneOp::Sync(reporter) | LaneOp::Truncate(_, reporter) => {
+                Some(reporter)
+            }
+            LaneOp::Close => None,
         });
         reporters.map(|reporter| (reporter, fault.copy())).collect()
     }
@@ -78,8 +83,12 @@ impl LaneQueue {
                     batch.truncate = Some((length, reporter));
                     break;
                 }
-                Some(truncate) => {
-                    self.waiting.push_front(truncate);
+                Some(LaneOp::Close) if batch.is_empty() => {
+                    batch.closes = true;
+                    break;
+                }
+                Some(alone) => {
+                    self.waiting.push_front(alone);
                     break;
                 }
                 None => break,
@@ -93,7 +102,8 @@ impl LaneQueue {
     }
 }
 
-/// Operations that are carried out together: a truncation, or appends and syncs after them.
+/// Operations that are carried out together: a truncation, the close, or appends and syncs after
+/// them.
 #[derive(Default)]
 struct Batch {
     truncate: Option<(u64, Reporter)>,
@@ -102,11 +112,12 @@ struct Batch {
     /// Where the data of each append ends.
     appends: Vec<(usize, Reporter)>,
     syncs: Vec<Reporter>,
+    closes: bool,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.truncate.is_none() && self.appends.is_empty() && self.syncs.is_empty()
+        !self.closes && self.truncate.is_none() && self.appends.is_empty() && self.syncs.is_empty()
     }
 
     /// The end of the last append that is complete once this number of bytes is written.
@@ -126,6 +137,7 @@ pub(super) struct LaneJob {
 
 enum State {
     Take,
+    Close,
     Truncate,
     /// Notes the number of bytes that were written.
     Write(usize),
@@ -150,6 +162,9 @@ impl LaneJob {
         self.batch = queue.take()?;
         let poisoned = queue.poisoned;
         drop(queue);
+        if self.batch.closes {
+            return Some(State::Close);
+        }
         Some(match poisoned {
             true => match self.batch.truncate.take() {
                 Some((_, reporter)) => State::Report(reporter, Err(FileFault::Poisoned)),
@@ -215,6 +230,10 @@ impl FileJob for LaneJob {
                 Some(state) => state,
                 None => return Step::Done,
             },
+            State::Close => {
+                disk.close(self.file);
+                return Step::Done;
+            }
             State::Truncate => {
                 let Some((length, reporter)) = self.batch.truncate.take() else { return Step::Again };
                 let outcome = disk.truncate(self.file, length).map_err(FileFault::system("ftruncate"));

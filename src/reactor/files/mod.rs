@@ -12,6 +12,8 @@ mod programs;
 mod read;
 mod watch;
 
+use std::sync::{Arc, Mutex};
+
 pub use self::append::AppendFile;
 pub use self::error::{FileAction, FileError, FileFault};
 pub use self::operation::{
@@ -22,6 +24,7 @@ pub use self::read::ReadFile;
 pub use self::watch::{FileChange, FileWatch, WatchFile, watch};
 
 use self::job::{CloseJob, Job, Outcome, Program, Reporter};
+use self::lane::{LaneOp, LaneQueue};
 use self::operation::{Label, Retry};
 use crate::net::files::FileNumber;
 use crate::numbered::Numbered;
@@ -122,11 +125,15 @@ impl Reactor {
         }
     }
 
-    /// Closes a file of a dropped handle.
-    fn close_file(&mut self, file: FileNumber) {
+    /// Closes a file of a dropped handle, after the operations of its queue. They may be left after
+    /// a stop, which has dropped their callbacks.
+    fn close_file(&mut self, file: FileNumber, queue: Option<Arc<Mutex<LaneQueue>>>) {
         self.threads.files.open = self.threads.files.open.saturating_sub(1);
-        // Without a thread, the file stays open until the driver ends.
-        let _ = self.net.run_file_job(Box::new(CloseJob(file)));
+        match queue {
+            Some(queue) => self.push_to_lane(&queue, LaneOp::Close),
+            // Without a thread, the file stays open until the driver ends.
+            None => drop(self.net.run_file_job(Box::new(CloseJob(file)))),
+        }
     }
 
     /// Whether a graceful stop has something to wait for.

@@ -1,11 +1,14 @@
 //! Files that are open for reading.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use super::error::FileAction;
 use super::job::Reply;
+use super::lane::LaneQueue;
 use super::operation::{FileOperation, Kind, to_metadata};
 use crate::net::Metadata;
 use crate::net::files::FileNumber;
@@ -68,13 +71,22 @@ impl ReadFile {
 pub(in crate::reactor) struct OpenHandle {
     file: FileNumber,
     path: PathBuf,
+    /// The queue of a file that is open for appending. It is closed after the operations in it.
+    queue: OnceCell<Arc<Mutex<LaneQueue>>>,
     handle: Handle,
 }
 
 impl OpenHandle {
     pub(super) fn new(reactor: &mut Reactor, file: FileNumber, path: &Path) -> Rc<OpenHandle> {
         reactor.threads.files.open += 1;
-        Rc::new(OpenHandle { file, path: path.to_owned(), handle: reactor.handle() })
+        let (path, handle) = (path.to_owned(), reactor.handle());
+        Rc::new(OpenHandle { file, path, queue: OnceCell::new(), handle })
+    }
+
+    /// Sets the queue that the close goes through.
+    pub(super) fn set_queue(&self, queue: &Arc<Mutex<LaneQueue>>) {
+        // An open file has one queue, so it was not set before.
+        let _ = self.queue.set(Arc::clone(queue));
     }
 
     pub(super) fn file(&self) -> FileNumber {
@@ -88,8 +100,8 @@ impl OpenHandle {
 
 impl Drop for OpenHandle {
     fn drop(&mut self) {
-        let file = self.file;
-        let close = move |reactor: &mut Reactor| reactor.close_file(file);
+        let (file, queue) = (self.file, self.queue.take());
+        let close = move |reactor: &mut Reactor| reactor.close_file(file, queue);
         // Not on this stack: a callback may be running that has the reactor.
         self.handle.call(close);
     }

@@ -118,16 +118,23 @@ impl World {
         let limit = nanoseconds(limit);
         let files = &mut self.process_mut(process).files;
         let running = std::mem::take(&mut files.running).into_values().map(|running| running.job);
-        let jobs: Vec<_> = running.chain(std::mem::take(&mut files.waiting)).collect();
+        let mut jobs: Vec<_> = running.chain(std::mem::take(&mut files.waiting)).collect();
+        let threads = files.threads.max(1);
         let mut spent = 0_u64;
-        for mut job in jobs {
-            while spent < limit {
-                let mut disk = SimDisk::new(self, process);
-                let step = job.step(&mut disk);
-                spent = spent.saturating_add(disk.took);
-                if step == Step::Done {
-                    break;
+        while !jobs.is_empty() && spent < limit {
+            // The steps of running jobs come in any order.
+            let place = self.random.disk.index(jobs.len().min(threads));
+            let mut disk = SimDisk::new(self, process);
+            let Some(job) = jobs.get_mut(place) else { break };
+            let step = job.step(&mut disk);
+            spent = spent.saturating_add(disk.took);
+            match step {
+                Step::Again => {}
+                Step::Later => {
+                    let job = jobs.remove(place);
+                    jobs.push(job);
                 }
+                Step::Done => drop(jobs.remove(place)),
             }
         }
         let files = std::mem::take(&mut self.process_mut(process).files);
