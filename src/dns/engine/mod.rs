@@ -75,6 +75,7 @@ enum SendError {
 }
 
 /// The next step of a flight.
+#[expect(clippy::large_enum_variant)] // it is on the stack for a moment
 enum Step {
     Nothing,
     Finish(Outcome),
@@ -261,7 +262,7 @@ impl Engine {
             };
             let mut state = self.state.borrow_mut();
             state.statistics.queries += u64::from(sent.is_ok());
-            let Some(flight) = state.flight_mut(id) else { return None };
+            let flight = state.flight_mut(id)?;
             match sent {
                 Ok(sent) => {
                     let Stage::Opening(mut attempt) = std::mem::replace(&mut flight.stage, Stage::Waiting)

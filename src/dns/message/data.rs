@@ -144,7 +144,7 @@ fn escaped(f: &mut fmt::Formatter<'_>, byte: u8) -> fmt::Result {
 /// (RFC 9460 sections 2.1 and 14.3.2.)
 fn parameter(f: &mut fmt::Formatter<'_>, key: u16, value: &[u8]) -> fmt::Result {
     match key {
-        0 if !value.is_empty() && value.len() % 2 == 0 => {
+        0 if !value.is_empty() && value.len().is_multiple_of(2) => {
             let keys = value.chunks_exact(2).map(|key| match key {
                 [high, low] => key_name(u16::from_be_bytes([*high, *low])),
                 _ => String::new(),
@@ -173,7 +173,7 @@ fn parameter(f: &mut fmt::Formatter<'_>, key: u16, value: &[u8]) -> fmt::Result 
             let port = value.iter().fold(0, |port, byte| port << 8 | u32::from(*byte));
             write!(f, " port={port}")
         }
-        4 if !value.is_empty() && value.len() % 4 == 0 => {
+        4 if !value.is_empty() && value.len().is_multiple_of(4) => {
             let addresses = value
                 .chunks_exact(4)
                 .filter_map(|octets| Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).to_string()));
@@ -183,7 +183,7 @@ fn parameter(f: &mut fmt::Formatter<'_>, key: u16, value: &[u8]) -> fmt::Result 
             f.write_str(" ech=")?;
             base64(f, value)
         }
-        6 if !value.is_empty() && value.len() % 16 == 0 => {
+        6 if !value.is_empty() && value.len().is_multiple_of(16) => {
             let addresses = value
                 .chunks_exact(16)
                 .filter_map(|octets| Some(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).to_string()));

@@ -41,11 +41,13 @@ pub(super) struct Target {
 #[derive(Clone)]
 pub(super) enum Handler {
     /// Called with the whole body.
-    Whole(Rc<RefCell<dyn FnMut(&mut Request<'_>) -> Reply>>),
+    Whole(Rc<RefCell<Whole>>),
     /// Called with the head.
     Streamed(Rc<RefCell<Stream>>),
     Resource(Rc<RefCell<dyn Resource>>),
 }
+
+type Whole = dyn FnMut(&mut Request<'_>) -> Reply;
 
 type Stream = dyn FnMut(&mut Request<'_>) -> Result<Box<dyn BodyReceiver>, Reply>;
 
@@ -182,11 +184,10 @@ impl Routes {
     /// Finds the route of a method and a path.
     pub(super) fn find<'a>(&'a self, method: &str, path: &'a str) -> Found<'a> {
         let mut allowed: Vec<&str> = Vec::new();
-        if let Some(entries) = self.literal.get(path) {
-            match of_method(entries, method, &mut allowed) {
-                Some(target) => return Found::Target(target, Vec::new()),
-                None => {}
-            }
+        if let Some(entries) = self.literal.get(path)
+            && let Some(target) = of_method(entries, method, &mut allowed)
+        {
+            return Found::Target(target, Vec::new());
         }
         for (pattern, entries) in &self.patterns {
             if let Some(parameters) = pattern.matches(path)

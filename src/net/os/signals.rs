@@ -35,7 +35,7 @@ impl Watched {
         read.set_nonblocking(true)?;
         write.set_nonblocking(true)?;
         registry.register(&mut SourceFd(&read.as_raw_fd()), token, Interest::READABLE)?;
-        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly::default(), numbers)?;
+        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
         let mut watched = Watched { delivery, signals: Vec::new() };
         for watch in signals {
             process_wide(watch.signal, |handling| handling.begin(*watch))?;
