@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::BufRead;
 
 use crate::framing::Decoder;
 
@@ -181,7 +180,7 @@ pub(in crate::framing) fn find_delimiter(delimiter: &[u8], before: &[u8], input:
     let (&last, head) = delimiter.split_last()?;
     let mut from = 0;
     // `from` is at most the length: it is the position after a match.
-    while let Some(offset) = find_byte(last, &input[from..]) {
+    while let Some(offset) = memchr::memchr(last, &input[from..]) {
         let at = from + offset;
         // `at` is the index of a byte.
         if ends_with(before, &input[..at], head) {
@@ -190,16 +189,6 @@ pub(in crate::framing) fn find_delimiter(delimiter: &[u8], before: &[u8], input:
         from = at + 1;
     }
     None
-}
-
-/// Position of the first such byte. std has the C library's `memchr`, which looks at many bytes at
-/// a time, for readers only; a slice is one, and never fails.
-#[inline]
-fn find_byte(byte: u8, bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes;
-    let count = rest.skip_until(byte).unwrap_or_default();
-    // The last one skipped is the byte, unless there is none.
-    count.checked_sub(1).filter(|at| bytes.get(*at) == Some(&byte))
 }
 
 /// Whether the concatenation of `before` and `bytes` ends with `end`.
