@@ -38,7 +38,7 @@
 //! positional argument it is written in brackets: `tcp:[::1]:80`.
 //!
 //! Parsing opens nothing. The files of `tls` are read when the endpoint listens, or connects for
-//! the first time; a server reads certificates again when their files change.
+//! the first time. A server reads certificates again when their files change.
 //!
 //! Every error is a [`ParseError`], which names the argument and its position. A [`Registry`] holds
 //! the known kinds of endpoints and accepts further kinds.

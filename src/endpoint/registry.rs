@@ -106,6 +106,11 @@ impl Registry {
         names(&self.datagrams)
     }
 
+    /// Returns whether a word is a prefix of any endpoint.
+    pub fn is_kind(&self, prefix: &str) -> bool {
+        self.servers().chain(self.clients()).chain(self.datagrams()).any(|known| known == prefix)
+    }
+
     /// Parses a server endpoint. Opens nothing.
     ///
     /// # Errors

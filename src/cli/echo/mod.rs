@@ -390,10 +390,10 @@ impl ListenSpec {
 }
 
 /// Returns the kinds of endpoints that can be listened on. `udp` is handled before the others but
-/// listed with them. It cannot be behind a proxy.
+/// listed with them. It cannot be behind a proxy or have TLS.
 fn registry(text: &str) -> Registry {
     let mut registry = Registry::default();
-    if !text.starts_with("haproxy:") {
+    if !["haproxy:", "tls:"].iter().any(|wrapper| text.starts_with(wrapper)) {
         let why = "write udp:PORT or udp:IP:PORT";
         registry.register_server("udp", move |arguments, _| Err(arguments.missing("port", why)));
     }

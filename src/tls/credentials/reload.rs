@@ -53,12 +53,10 @@ impl TlsAcceptor {
     ///
     /// - The files are read beside the loop, through the reactor's [`files`](crate::files).
     /// - A change is noticed by [metadata](crate::files::watch()), also where a symbolic link on
-    ///   the
-    ///   way to a file is switched, as Kubernetes does with `..data`.
+    ///   the way to a file is switched, as Kubernetes does with `..data`.
     /// - Certificates that do not fit (a file is missing or half written, the key belongs to
-    ///   another
-    ///   certificate) are tried once more after an interval. If they still do not fit, that is
-    ///   logged and counted, and **the old ones stay**.
+    ///   another certificate) are tried once more after an interval. If they still do not fit, that
+    ///   is logged and counted, and **the old ones stay**.
     /// - Open connections go on with their certificate. Later handshakes use the new one.
     ///
     /// ```

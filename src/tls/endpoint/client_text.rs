@@ -38,7 +38,7 @@ impl TlsClientText {
             parsed_name(argument.value()).map_err(|error| argument.bad(error.to_string()))?;
             argument.text()
         })?;
-        let mut inner = arguments.nested_in("tcp", |kind| registry.clients().any(|known| known == kind))?;
+        let mut inner = arguments.nested_in("tcp", |kind| registry.is_kind(kind))?;
         let kind = inner.prefix().to_owned();
         let endpoint = registry.client(&mut inner)?;
         let name = match (name, (&*endpoint as &dyn Any).downcast_ref::<ConnectTcp>()) {
@@ -54,15 +54,18 @@ impl TlsClientText {
     }
 
     /// The wrapped endpoint.
+    #[cfg(feature = "monitor")]
     pub(crate) fn inner(&self) -> &dyn ClientEndpoint {
         &*self.endpoint
     }
 
     /// The name that the server's certificate must be for.
+    #[cfg(feature = "monitor")]
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
+    #[cfg(feature = "monitor")]
     pub(crate) fn options(&self) -> &ClientOptions {
         &self.options
     }
@@ -279,6 +282,7 @@ mod tests {
             ("tls:h:x443", 4, Some("h")),
             ("tls:tpc:h:443", 4, Some("tpc")),
             ("tls:unxi:/run/x", 4, Some("unxi")),
+            ("tls:udp:443", 4, Some("udp")),
             ("tls:unix:/run/x", 15, Some("name")),
             ("tls:h:443:nmae=x", 10, Some("nmae")),
             ("tls:h:443:name=a b", 15, Some("name")),

@@ -6,9 +6,11 @@ mod server_text;
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use self::client_text::TlsClientText;
+#[cfg(feature = "monitor")]
+pub(crate) use self::client_text::{ClientOptions, server_name};
 #[cfg(feature = "cli")]
-pub(crate) use self::client_text::RootsFrom;
-pub(crate) use self::client_text::{ClientOptions, Hexadecimal, TlsClientText, server_name};
+pub(crate) use self::client_text::{Hexadecimal, RootsFrom};
 #[cfg(feature = "cli")]
 pub(crate) use self::server_text::ServerOptions;
 pub(crate) use self::server_text::TlsServerText;

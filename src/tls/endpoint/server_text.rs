@@ -28,7 +28,7 @@ impl TlsServerText {
     /// Parses the arguments after `tls`.
     pub(super) fn parse(arguments: &mut Arguments, registry: &Registry) -> Result<TlsServerText, ParseError> {
         let options = ServerOptions::parse(arguments)?;
-        let mut inner = arguments.nested_in("tcp", |kind| registry.servers().any(|known| known == kind))?;
+        let mut inner = arguments.nested_in("tcp", |kind| registry.is_kind(kind))?;
         let is_datagram = registry.datagrams().any(|known| known == inner.prefix());
         if is_datagram && !registry.servers().any(|known| known == inner.prefix()) {
             return Err(inner.bad("TLS is for streams, and not for datagrams"));
@@ -238,7 +238,7 @@ mod tests {
         for (text, position, key) in [
             ("tls", 3, None),
             ("tls:8443", 8, Some("cert")),
-            ("tls:tcp:cert=/c", 8, Some("port")),
+            ("tls:tcp:cert=/c", 15, Some("port")),
             ("tls:tcp:80:cert=", 16, Some("cert")),
             ("tls:tcp:80:key=/k", 15, Some("key")),
             ("tls:tcp:80:cert=/c:key=/k:cert=/d", 33, Some("key")),
