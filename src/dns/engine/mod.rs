@@ -75,7 +75,7 @@ enum SendError {
 }
 
 /// The next step of a flight.
-#[expect(clippy::large_enum_variant)] // it is on the stack for a moment
+#[expect(clippy::large_enum_variant, reason = "it is on the stack for a moment")]
 enum Step {
     Nothing,
     Finish(Outcome),
