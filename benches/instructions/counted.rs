@@ -456,8 +456,8 @@ fn answer_queries(listener: &TcpListener) -> Result<()> {
     loop {
         let Ok((count, from)) = socket.recv_from(&mut buffer) else {
             match connection.read(&mut [0]) {
-                Ok(_) => return Ok(()),
-                Err(_) => continue,
+                Ok(0) => return Ok(()),
+                _ => continue,
             }
         };
         let mut answer = buffer[..count].to_vec();

@@ -233,7 +233,7 @@ fn told_of(headers: &str, body: &[u8], arguments: &[&str]) -> (Option<i32>, Stri
     });
     let ended = run(&[&["traffic", &url, "--count", "1"][..], arguments].concat());
     let request = server.join().unwrap();
-    assert!(request.contains("\r\nAccept-Encoding: identity\r\n"), "{request}");
+    assert!(request.contains("\r\nAccept-Encoding: gzip, deflate, br\r\n"), "{request}");
     assert_eq!(ended.err, "");
     (ended.code, ended.out)
 }

@@ -486,7 +486,7 @@ fn an_option_that_has_an_effect_is_taken() {
 #[test]
 fn the_chapter_on_commands_has_every_option() {
     let chapter = include_str!("../../src/guide/commands.md");
-    for command in ["demo", "monitor", "traffic", "echo", "load", "dig", "cert"] {
+    for command in ["demo", "monitor", "traffic", "echo", "load", "dig", "cert", "get", "serve"] {
         let section = chapter.split("\n# ").find(|section| section.starts_with(&format!("{command}\n")));
         // The first column of its tables.
         let rows = section.unwrap().lines().filter(|line| line.starts_with("| `-"));

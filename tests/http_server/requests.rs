@@ -56,7 +56,7 @@ fn httpdate(text: &str) -> std::time::SystemTime {
     let number = |text: &str| text.parse::<u64>().unwrap();
     // Days from the civil calendar, for years after 2000.
     let year = number(year);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let days = (1970..year).map(|year| 365 + u64::from(leap(year))).sum::<u64>()
         + lengths[..month as usize].iter().sum::<u64>()
