@@ -249,7 +249,7 @@ fn a_body_that_is_no_json_is_told_as_what_it_is() {
             b"{\"a\": \"caf\xe9\"}",
             "no UTF-8 at byte 10, which is 0xe9 (application/json; charset=iso-8859-1",
         ),
-        ("Content-Encoding: gzip\r\n", b"\x1f\x8b\x08\0\0", "the body is compressed (gzip)"),
+        ("Content-Encoding: gzip\r\n", b"\x1f\x8b\x08\0\0", "the compressed body is unreadable"),
         ("", b"\xff\xfe{\0}\0", "UTF-16"),
         ("", b"", "the body is empty"),
     ] {
