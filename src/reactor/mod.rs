@@ -18,6 +18,8 @@
 //! | `panic_message` | `task`, `deferred`, `service` | the text of a caught panic |
 //! | `check`, `keepalive`, `user_timeout`, `peer`, `literal_address`, `from_authority` | `endpoint`, `http`, `monitor` | the rules for values of options, for texts that are read earlier than they are used |
 //! | `open_udp`, `open_connected_udp`, `open_unix` | `endpoint`, `dns` | a datagram socket for a boxed protocol, and without the text of an address |
+//! | `error` | `files` | the error of an operation that a future could not start |
+//! | `read_credentials` | `tls` | endpoints read certificates when they listen, from the disk of their host in a simulation |
 //! | `on`, `thread_limits`, `agenda`, `take_panic`, `kill`, `watch_default_signals` | `sim` | a simulation is the kernel of its reactors |
 //! | `connector_of`, `read_at_once` | `testing` | a test's view of attempts and reads |
 

@@ -117,6 +117,7 @@ fn settings_that_nothing_could_work_with_are_raised_or_lowered() {
                 settings.calls_per_turn,
                 settings.threads,
                 settings.lookup_threads,
+                settings.file_threads,
             ]
             .contains(&0);
             let large = settings.read_buffer > 64 << 20;

@@ -128,6 +128,7 @@ fn a_graceful_stop_waits_for_connections_that_end_by_themselves() {
         world.run_until(&mut reactor, "made", |reactor| reactor.connections().len() == 3);
         let stopped = stop(&service, &mut reactor);
         assert!(reactor.listeners() == [other.clone()]);
+        turns(&mut reactor);
         first.send(b"more");
         first.finish();
         assert_eq!(first.read_to_end(&mut reactor), (b"draining more".to_vec(), None));
