@@ -21,9 +21,9 @@ mod absent {
             None
         }
 
-        pub(in crate::http) fn decode<'a>(
+        pub(in crate::http) fn decode(
             &mut self,
-            _: &'a mut &[u8],
+            _: &mut &[u8],
             _: bool,
         ) -> Result<Option<Vec<u8>>, FetchError> {
             match *self {}

@@ -114,6 +114,15 @@ async fn names(ledger: &Ledger) -> Result<(), FileError> {
     let file = format!("{dir}/item{}", ledger.below(5));
     files::write(&file, "item").await?;
     let _ = files::rename(&file, format!("{dir}/done")).await;
+    acts("open_beneath");
+    // Another program may have removed it, and a full disk may have cut it.
+    if let Ok(item) = files::open_beneath(&dir, "done").await {
+        assert!(item.opened().length <= 4);
+    }
+    acts("list_beneath");
+    if let Ok(entries) = files::list_beneath("/", dir.trim_start_matches('/')).await {
+        assert!(entries.iter().all(|(_, found)| found.length <= 4));
+    }
     for entry in files::list_dir(&dir).max_entries(1000).await? {
         let path = std::path::Path::new(&dir).join(entry.name);
         if let Ok(found) = files::metadata(&path).await {
