@@ -6,9 +6,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 
-use super::codec::{
-    LengthPrefix, StringTooLong, encode_line, encode_netstring, encode_string, find_delimiter,
-};
+use super::codec::{LengthPrefix, StringTooLong, encode_line, encode_netstring, encode_string};
 use crate::Transport;
 
 /// The sending half of a framing: appends messages to bytes.
@@ -117,9 +115,8 @@ impl Encoder for LineEncoder {
         let start = out.len();
         encode_line(out, line, &self.delimiter);
         // The end of the line can be the start of a delimiter, so the terminator is searched too.
-        let end = find_delimiter(&self.delimiter, &[], out.get(start..).unwrap_or_default());
-        match end.map(|end| end - self.delimiter.len()) {
-            Some(at) if at < line.len() => {
+        match memchr::memmem::find(out.get(start..).unwrap_or_default(), &self.delimiter) {
+            Some(at) if at < line.len() && !self.delimiter.is_empty() => {
                 out.truncate(start);
                 Err(DelimiterInLine { at })
             }

@@ -168,27 +168,22 @@ impl LineFormat {
         self.max_length.saturating_add(self.delimiter.len())
     }
 
+    /// Position after the first delimiter in `input`. `before` are the bytes that precede `input`.
     #[inline]
     fn find(&self, before: &[u8], input: &[u8]) -> Option<usize> {
-        find_delimiter(&self.delimiter, before, input)
-    }
-}
-
-/// Position after the first delimiter in `input`. `before` are the bytes that precede `input`.
-#[inline]
-pub(in crate::framing) fn find_delimiter(delimiter: &[u8], before: &[u8], input: &[u8]) -> Option<usize> {
-    let (&last, head) = delimiter.split_last()?;
-    let mut from = 0;
-    // `from` is at most the length: it is the position after a match.
-    while let Some(offset) = memchr::memchr(last, &input[from..]) {
-        let at = from + offset;
-        // `at` is the index of a byte.
-        if ends_with(before, &input[..at], head) {
-            return Some(at + 1);
+        let (&last, head) = self.delimiter.split_last()?;
+        let mut from = 0;
+        // `from` is at most the length: it is the position after a match.
+        while let Some(offset) = memchr::memchr(last, &input[from..]) {
+            let at = from + offset;
+            // `at` is the index of a byte.
+            if ends_with(before, &input[..at], head) {
+                return Some(at + 1);
+            }
+            from = at + 1;
         }
-        from = at + 1;
+        None
     }
-    None
 }
 
 /// Whether the concatenation of `before` and `bytes` ends with `end`.

@@ -8,7 +8,7 @@ mod string_error;
 
 pub use self::counts::CountDecoder;
 pub use self::lines::{LineDecoder, LineTooLong, encode_line};
-pub(super) use self::lines::{LineFormat, UnfinishedLine, find_delimiter};
+pub(super) use self::lines::{LineFormat, UnfinishedLine};
 pub use self::netstrings::{NetstringDecoder, encode_netstring};
 pub use self::prefixes::{LengthPrefix, PrefixDecoder, encode_string};
 pub use self::string_error::{StringError, StringTooLong};
