@@ -416,9 +416,7 @@ fn look_up_names(rounds: usize, peer: SocketAddr, fresh: bool) -> Result<u64> {
     for _ in 0..LOOK_UPS.min(rounds) {
         look_up_next(&mut reactor, (rounds, fresh), &begun, &ended)?;
     }
-    while ended.get() < rounds {
-        reactor.iterate(None)?;
-    }
+    reactor.run()?;
     drop(peer_waits);
     Ok(ended.get() as u64)
 }
@@ -439,6 +437,9 @@ fn look_up_next(
     reactor.look_up(query, move |reactor, answer| {
         if let Answer::End(outcome) = answer {
             ended.set(ended.get() + usize::from(outcome.is_ok()));
+            if ended.get() == rounds {
+                reactor.stop();
+            }
             // It cannot fail: as many were under way before.
             let _ = look_up_next(reactor, (rounds, fresh), &begun, &ended);
         }
