@@ -274,3 +274,31 @@ fn a_layer_added_while_output_passes_leaves_it_in_order() {
         world.close(&mut reactor, &listener);
     });
 }
+
+#[test]
+fn a_layer_below_one_that_holds_output_back_is_not_called() {
+    on_each_back_end(|world| {
+        let mut reactor = world.reactor();
+        let (record, noted) = (Record::new(), Record::new());
+        let protocol = Recorder::new(&record).echoing();
+        let dropping = Record::new();
+        let upper = move || {
+            Noted::new("upper", &dropping).acting(|what, _, _, _| match what {
+                "written" => Then::Nothing,
+                _ => Then::Through,
+            })
+        };
+        let lower = noted.clone();
+        let factory =
+            layered(layered(once(protocol, &Record::new()), upper), move || Noted::new("lower", &lower));
+        let listener = reactor.listen_tcp(world.anywhere(), factory).unwrap();
+        let mut peer = world.connect(listener.address());
+        peer.send(b"hello");
+        world.run_until(&mut reactor, "told", |_| record.has("data hello"));
+        turns(&mut reactor);
+        assert_eq!(noted.events(), ["lower: started", "lower: received hello"]);
+        abort_all(&mut reactor);
+        drop(peer);
+        world.close(&mut reactor, &listener);
+    });
+}

@@ -140,12 +140,13 @@ impl Reactor {
             self.send.relay.spare_batch = bytes;
             let Some(connection) = self.registry.connection_mut(token) else { return true };
             connection.put_layer(index, layer, held);
+            if self.send.batch.is_empty() {
+                // The layer holds its output back, or has dropped it.
+                return connection.passes_straight();
+            }
             let Some(below) = index.checked_sub(1) else {
                 if !connection.passes_straight() || !connection.readiness.has(Readiness::WRITABLE) {
                     return false;
-                }
-                if self.send.batch.is_empty() {
-                    return true;
                 }
                 connection.wrote = true;
                 return self.send_whole_batch(token);
