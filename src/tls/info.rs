@@ -1,4 +1,4 @@
-//! What is known about a connection after its handshake.
+//! Facts about a connection after its handshake.
 
 use std::fmt;
 use std::sync::Arc;

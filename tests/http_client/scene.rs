@@ -37,7 +37,7 @@ pub fn ok(body: &str) -> Vec<Step> {
     answer("200 OK", "", body)
 }
 
-/// What the server is told, and what it saw.
+/// The answers of the server, and the requests that it saw.
 #[derive(Default)]
 pub struct Script {
     pub answers: VecDeque<Vec<Step>>,

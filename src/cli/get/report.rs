@@ -1,4 +1,4 @@
-//! What `twistor get` shows: heads, timings, a body on a terminal, and JSON.
+//! The output of `twistor get`: heads, timings, a body on a terminal, and JSON.
 
 use super::Received;
 use crate::cli::{output, writer};
